@@ -1,0 +1,67 @@
+/* The credit ledger: grants, holds, append-only entries (DESIGN §6, RELIABILITY §3.1).
+ *
+ * All functions that change something take a px_conn, so that they join the caller's transaction, and
+ * are single round trips to SQL functions of schema pixshift.  Credits are whole numbers ≥ 0.
+ * Idempotency: every external cause has a unique key; repeating a call with the same key changes
+ * nothing and returns the first result.  Any thread with its own connection. */
+#ifndef PX_CREDIT_CREDIT_H
+#define PX_CREDIT_CREDIT_H
+
+#include "base/error.h"
+#include "db/db.h"
+
+/* What a grant may be spent on; a hold names its scope. */
+#define PX_SCOPE_ANY "any"
+#define PX_SCOPE_TRANSFORMATION "transformation"
+
+typedef enum {
+    PX_GRANT_LIFETIME_FREE, PX_GRANT_DAILY_FREE, PX_GRANT_SUBSCRIPTION, PX_GRANT_PURCHASE,
+    PX_GRANT_PROMO, PX_GRANT_REFUND, PX_GRANT_ADMIN
+} px_grant_kind;
+const char *px_grant_kind_name(px_grant_kind kind);      /* "lifetime_free", … */
+
+typedef struct {
+    int64_t available;          /* granted − captured − held, over unexpired grants, any scope */
+    int64_t held;
+    int64_t daily_free;         /* remainder of today's daily grant (after its reset) */
+    int64_t lifetime_free_used, lifetime_free_limit;
+    int64_t paid;               /* available without daily and lifetime free: the `credits` field */
+    int64_t total_used;         /* captured − refunded, ever */
+} px_balance;
+
+/* Creates the wallet row and the grants that the deployment's profile gives at sign-up. */
+px_err *px_credit_init_user(px_conn *conn, apr_pool_t *pool, const char *user_id);
+
+/* expires_at usec, 0 = never. key e.g. "purchase:stripe:pi_1". */
+px_err *px_credit_grant(px_conn *conn, apr_pool_t *pool, const char *user_id, px_grant_kind kind,
+                        int64_t amount, const char *scope, int64_t expires_at, const char *key,
+                        const char *reference_type, const char *reference_id, const char *note);
+
+/* Reserves `amount` (≥ 0; 0 makes an empty hold) in burn order: matching scope, soonest expiry,
+ * oldest. Today's daily grant is made first when due. INSUFFICIENT_CREDITS with details
+ * {required, available, held}. */
+px_err *px_credit_hold(px_conn *conn, apr_pool_t *pool, const char *user_id, int64_t amount,
+                       const char *scope, const char *key, const char **hold_id);
+
+/* Takes `amount` ≤ held from the hold, releases the rest to the same grants. Final. */
+px_err *px_credit_capture(px_conn *conn, apr_pool_t *pool, const char *hold_id, int64_t amount,
+                          const char *reference_type, const char *reference_id);
+px_err *px_credit_release(px_conn *conn, apr_pool_t *pool, const char *hold_id,
+                          const char *reason);
+
+/* Gives back up to what the capture took (Σ refunds ≤ captured). key e.g. "refund:job:<id>:1". */
+px_err *px_credit_refund(px_conn *conn, apr_pool_t *pool, const char *hold_id, int64_t amount,
+                         const char *key, const char *note);
+
+px_err *px_credit_balance(px_db *db, apr_pool_t *pool, const char *user_id, px_balance *balance);
+
+/* Runs every invariant view and the hash chain. *violations = 0 when all is well; lines name each. */
+px_err *px_credit_verify(px_db *db, apr_pool_t *pool, int64_t *violations,
+                         void (*line)(void *baton, const char *text), void *baton);
+
+/* The amounts the profile grants; read by SQL from pixshift.credit_profile, written at start-up by
+ * ctl migrate/doctor or an admin. */
+typedef struct { int64_t lifetime_free; int64_t daily_free; int64_t initial; } px_credit_profile;
+px_err *px_credit_set_profile(px_db *db, apr_pool_t *pool, const px_credit_profile *profile);
+
+#endif
