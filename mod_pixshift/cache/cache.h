@@ -21,6 +21,9 @@ struct px_db;
 size_t px_cache_shm_size(int entries, int rate_slots);
 px_err *px_cache_shm_attach(apr_pool_t *pool, void *memory, size_t size, int entries, int rate_slots,
                             px_cache **out);
+/* Whether a block holds a segment of exactly this layout: a host that finds an old block after a graceful
+ * restart keeps it when true, and otherwise makes a new one (old children still use the old one). */
+bool px_cache_shm_fits(const void *memory, size_t size, int entries, int rate_slots);
 px_err *px_cache_postgres(apr_pool_t *pool, struct px_db *db, px_cache **out);
 
 /* *value NULL = absent or expired. Lives in the pool. */
@@ -31,6 +34,10 @@ px_err *px_cache_delete(px_cache *cache, apr_pool_t *pool, const char *key);
 /* Atomic counter: adds delta to an integer value (0 when absent) and returns the sum. */
 px_err *px_cache_add(px_cache *cache, apr_pool_t *pool, const char *key, int64_t delta, int64_t ttl_ms,
                      int64_t *sum);
+
+/* Removes expired entries of a durable backend, at most 10 000 a call (the worker calls it now and then);
+ * shared memory needs none. */
+px_err *px_cache_purge(px_cache *cache, apr_pool_t *pool, int64_t *removed);
 
 /* ---- GCRA rate limits ---- */
 typedef struct {
