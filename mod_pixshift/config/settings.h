@@ -14,7 +14,10 @@ typedef enum { PX_SET_STRING, PX_SET_INTEGER, PX_SET_BOOLEAN, PX_SET_DURATION, P
                PX_SET_ENUM, PX_SET_PATH, PX_SET_URL, PX_SET_SECRET } px_setting_type;
 
 /* durations are milliseconds, sizes bytes, booleans 0/1, enums the index of the choice */
-typedef struct { const char *text; int64_t number; bool given; } px_setting;
+/* A secret's `text` stays the reference; px_set_str gives its value once that is resolved. */
+typedef struct { const char *text; int64_t number; bool given;
+                 const char *conf_file; int conf_line;
+                 const char *secret; } px_setting;
 
 typedef enum {
 #define PX_SETTING(id, directive, type, fallback, min, max, choices, doc) PX_S_##id,
@@ -35,7 +38,9 @@ typedef struct {
 const px_setting_row *px_setting_rows(void);    /* PX_S_COUNT rows */
 
 typedef struct px_plugin_option { const char *name, *value; const char *file; int line;
-                                  struct px_plugin_option *next; } px_plugin_option;
+                                  struct px_plugin_option *next;
+                                  /* what was written, once `value` is a resolved secret */
+                                  const char *reference; } px_plugin_option;
 typedef struct px_plugin_section {
     const char *name;                   /* instance name: chain entries refer to it */
     const char *file;                   /* "ai_gemini.so" relative to PixShiftPluginDir, or absolute */
@@ -67,22 +72,31 @@ typedef struct px_settings {
     px_rate_rule *rates;
     px_tier *tiers;
     apr_pool_t *pool;
+    bool complete;                      /* defaults are filled in */
 } px_settings;
 
 px_settings *px_settings_make(apr_pool_t *pool);
 /* Sets one scalar from text. NULL, or a sentence that says what is wrong (for configtest). Applies
  * ${NAME} substitution from the environment. */
 const char *px_settings_set(px_settings *s, px_setting_id id, const char *text);
+/* Remembers where a directive stood, for the faults that px_settings_finish finds. */
+void px_settings_place(px_settings *s, px_setting_id id, const char *conf_file, int conf_line);
 /* The list directives; same return convention. `words` are the directive's arguments. */
 const char *px_settings_add(px_settings *s, const char *directive, int count, const char *const *words,
                             const char *conf_file, int conf_line);
+/* Names of the list directives, NULL-terminated. */
+const char *const *px_settings_lists(void);
 px_plugin_section *px_settings_add_plugin(px_settings *s, const char *name, const char *file,
                                           const char *conf_file, int conf_line);
+/* Appends an option to a section; NULL or a sentence. ${NAME} is substituted here too. */
+const char *px_settings_add_option(px_settings *s, px_plugin_section *section, const char *name,
+                                   const char *value, const char *conf_file, int conf_line);
 /* Fills defaults and checks everything that needs no I/O beyond reading files. Each fault is a line
  * of *faults ("file:line: sentence"); true when there are none. */
 bool px_settings_finish(px_settings *s, px_buf *faults);
 
-const char *px_set_str(const px_settings *s, px_setting_id id);   /* NULL when not set */
+/* NULL when not set, and for a secret that is not resolved yet. */
+const char *px_set_str(const px_settings *s, px_setting_id id);
 int64_t px_set_int(const px_settings *s, px_setting_id id);
 bool px_set_on(const px_settings *s, px_setting_id id);
 bool px_settings_production(const px_settings *s);
@@ -101,6 +115,12 @@ px_err *px_settings_from_json(apr_pool_t *pool, const char *json, size_t len, px
  * as "inline:VALUE"). */
 const char *px_secret_check(apr_pool_t *pool, const char *ref, bool production);
 px_err *px_secret_resolve(apr_pool_t *pool, const char *ref, const char **value);
+/* Resolves the scalar secrets. Doing it again changes nothing. */
 px_err *px_settings_resolve_secrets(px_settings *s);
+/* Resolves a plugin option that its plugin declares as secret (config/ does not know which are):
+ * `value` becomes a wrapped value that px_secret_check and px_secret_resolve understand, so that a
+ * process without the right to read the source can still open the plugin; `reference` keeps what was
+ * written. Nobody can write a wrapped value in a configuration file. */
+px_err *px_settings_resolve_option(px_settings *s, px_plugin_option *option);
 
 #endif
