@@ -51,6 +51,8 @@ px_err *px_conn_query(px_conn *conn, apr_pool_t *pool, px_rows **rows, const cha
  * SQLSTATE. Errors made by px_*_query carry both. */
 const char *px_db_err_constraint(const px_err *err);
 const char *px_db_err_sqlstate(const px_err *err);
+/* Its DETAIL (for the SQL functions of PixShift: JSON), or NULL. */
+const char *px_db_err_detail(const px_err *err);
 
 /* Rows: 0-based. Column by position. Text borrowed from the rows' pool; NULL for SQL NULL. */
 int px_rows_count(const px_rows *rows);
@@ -65,12 +67,14 @@ const unsigned char *px_rows_bytes(const px_rows *rows, int row, int col, size_t
 /* ---- LISTEN: one dedicated nonblocking connection, for event loops ---- */
 typedef struct px_listener px_listener;
 typedef void px_notify_fn(void *baton, const char *channel, const char *payload);
-/* Connects (again) by itself; after a reconnect `on_gap` runs, because notifications may have been
- * lost. One thread. channels: NULL-terminated. */
+/* Connects (again) by itself; after every connect, the first included, `on_gap` runs, because
+ * notifications may have been lost: look at everything now. One thread; nonblocking but for the name
+ * look-up of a remote host. channels: NULL-terminated. Callbacks may not close the listener. */
 px_err *px_listener_open(px_db *db, apr_pool_t *pool, const char *const *channels,
                          px_notify_fn *on_notify, void (*on_gap)(void *baton), void *baton,
                          px_listener **out);
 int px_listener_fd(px_listener *listener);       /* -1 while disconnected; changes on reconnect */
+bool px_listener_ready(const px_listener *listener);    /* LISTEN is in force */
 bool px_listener_wants_write(px_listener *listener);
 /* Call when the fd is ready and at least once a second. Never blocks. */
 void px_listener_process(px_listener *listener);
