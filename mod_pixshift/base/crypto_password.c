@@ -2,6 +2,7 @@
 #include "crypto.h"
 
 #include "id.h"
+#include "log.h"
 #include <apr_strings.h>
 #include <crypt.h>
 #include <errno.h>
@@ -119,7 +120,7 @@ px_err *px_password_hash(apr_pool_t *pool, const char *pepper, const char *passw
     }
     *hash = run_crypt(pool, prehash(pool, pepper, password), setting);
     gate_leave();
-    return *hash ? NULL : px_error(pool, PX_E_INTERNAL, "PXS1022", "crypt failed: errno %d", errno);
+    return *hash ? NULL : px_error(pool, PX_E_INTERNAL, "PXS1023", "crypt failed: errno %d", errno);
 }
 
 /* The cost written in a hash of `scheme`, -1 when it is of another scheme. */
@@ -152,19 +153,24 @@ static bool weaker(apr_pool_t *pool, const char *hash, const char *scheme, int c
     return end && strncmp(hash, now, (size_t)(end - now) + 1) != 0;
 }
 
+/* Work for an account that does not exist or whose stored hash crypt(3) cannot read: it must cost the
+ * same and never match. */
+static const char *dummy_setting(apr_pool_t *pool, const char *scheme, int cost)
+{
+    const char *prefix = prefix_of(scheme);
+    return prefix ? make_setting(pool, prefix, cost) : NULL;
+}
+
 px_err *px_password_verify(apr_pool_t *pool, const char *pepper, const char *password,
                            const char *hash, const char *scheme, int cost, bool *match,
                            bool *rehash)
 {
-    const char *prefix = prefix_of(scheme);
-    const char *setting = hash;
-    const char *made;
+    const char *fallback = dummy_setting(pool, scheme, cost);
+    const char *phrase = prehash(pool, pepper, password);
+    const char *made = NULL;
     px_err *err;
     *match = *rehash = false;
-    if (!hash) {
-        setting = prefix ? make_setting(pool, prefix, cost) : NULL;     /* same work, no verdict */
-    }
-    if (!setting) {
+    if (!fallback) {
         return px_error(pool, PX_E_INTERNAL, "PXS1021", "crypt refuses scheme %s with cost %d",
                         scheme, cost);
     }
@@ -172,12 +178,17 @@ px_err *px_password_verify(apr_pool_t *pool, const char *pepper, const char *pas
     if (err) {
         return err;
     }
-    made = run_crypt(pool, prehash(pool, pepper, password), setting);
-    gate_leave();
-    if (!made) {
-        return px_error(pool, PX_E_INTERNAL, "PXS1022", "crypt failed: errno %d", errno);
+    if (hash) {
+        made = run_crypt(pool, phrase, hash);
     }
-    *match = hash && strlen(password) <= PASSWORD_MAX
+    if (!made) {
+        run_crypt(pool, phrase, fallback);
+    }
+    gate_leave();
+    if (hash && !made) {
+        px_log(PX_LOG_WARN, "PXS1022", "a stored password hash cannot be read by crypt");
+    }
+    *match = made && strlen(password) <= PASSWORD_MAX
         && px_equal_ct(made, strlen(made), hash, strlen(hash));
     *rehash = *match && weaker(pool, hash, scheme, cost);
     return NULL;

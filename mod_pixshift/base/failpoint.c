@@ -104,7 +104,7 @@ static long long count_shared(const char *dir, const char *name)
 
 static bool perform(const point *p)
 {
-    px_log(PX_LOG_WARN, "PXS1011", "fail-point %s reached for the %lldth time", p->name, p->nth);
+    px_log(PX_LOG_WARN, "PXS1011", "fail-point %s acts at visit %lld", p->name, p->nth);
     switch (p->act) {
     case ACT_KILL:
         kill(getpid(), SIGKILL);

@@ -21,6 +21,7 @@ typedef struct {
     unsigned max_depth;     /* containers inside each other; default 32 */
     size_t max_values;      /* values of all kinds; default 100 000 */
     size_t max_string;      /* bytes of one raw string; 0 = no limit beyond the text's own */
+    bool allow_duplicates;  /* RFC 8259 only discourages repeated keys; px_json_parse refuses always */
 } px_json_limits;
 
 typedef struct {
@@ -35,7 +36,7 @@ typedef struct {
 } px_json_stats;
 
 /* NULL when `text` is one well-formed JSON text in UTF-8 within the limits: no BOM, no duplicate
- * keys in an object (compared after unescaping), integers within int64, other numbers below 1e308,
+ * keys in an object (compared after unescaping; unless allowed), integers within int64, other numbers below 1e308,
  * no lone surrogates; else a static sentence that says what is wrong, with stats->error_at.  No
  * allocation, no recursion, linear time: keys of open objects sit in a fixed hash table, so one text
  * may have at most PX_JSON_OPEN_MEMBERS members open at once. `limits` NULL = defaults. */

@@ -293,7 +293,10 @@ static step read_key(checker *c)
     if (peek(c) != '"') {
         return fail(c, c->at, "An object's key must be a string.");
     }
-    if (read_string(c, &s) == FAULT || remember_key(c, &s) == FAULT) {
+    if (read_string(c, &s) == FAULT) {
+        return FAULT;
+    }
+    if (!c->limits.allow_duplicates && remember_key(c, &s) == FAULT) {
         return FAULT;
     }
     c->stats->members++;
@@ -351,6 +354,7 @@ const char *px_json_check(const char *text, size_t len, const px_json_limits *li
     c.limits.max_depth = limits && limits->max_depth ? limits->max_depth : DEFAULT_DEPTH;
     c.limits.max_values = limits && limits->max_values ? limits->max_values : DEFAULT_VALUES;
     c.limits.max_string = limits ? limits->max_string : 0;
+    c.limits.allow_duplicates = limits && limits->allow_duplicates;
     if (c.limits.max_depth > PX_JSON_DEPTH_MAX) {
         c.limits.max_depth = PX_JSON_DEPTH_MAX;
     }

@@ -80,15 +80,17 @@ static px_err *refused(apr_pool_t *pool, const char *reason, size_t at)
 px_err *px_json_parse(apr_pool_t *pool, const char *text, size_t len, const px_json_limits *limits,
                       json_object **out)
 {
+    px_json_limits strict = limits ? *limits : (px_json_limits){0};
     px_json_stats want;
     px_json_stats got = {0};
     const char *fault;
     bool finished;
+    strict.allow_duplicates = false;    /* json-c would keep one of them in silence */
     *out = NULL;
     if (len > INT_MAX - 1) {
         return refused(pool, "The text is too long.", 0);
     }
-    fault = px_json_check(text, len, limits, &want);
+    fault = px_json_check(text, len, &strict, &want);
     if (fault) {
         return refused(pool, fault, want.error_at);
     }

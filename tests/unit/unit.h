@@ -91,6 +91,7 @@ static UNIT_UNUSED char *unit_read(const char *path, size_t *len)
     FILE *f = fopen(path, "rb");
     char *data;
     long size;
+    *len = 0;
     if (!f) {
         return NULL;
     }
