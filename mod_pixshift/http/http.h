@@ -26,7 +26,8 @@ enum {
     PX_ROUTE_ADMIN = 1u << 2,       /* role admin */
     PX_ROUTE_IMAGES = 1u << 3,      /* body limit is that of uploads (PixShiftMaxUpload, base64 in JSON ×4/3) */
     PX_ROUTE_RAW = 1u << 4,         /* reply is not an API object (metrics, health, files, console) */
-    PX_ROUTE_NO_RATE = 1u << 5
+    PX_ROUTE_NO_RATE = 1u << 5,
+    PX_ROUTE_ONE_FILE = 1u << 6     /* with IMAGES: one image, not three, so the body limit is a third */
 };
 
 struct px_route {
@@ -64,6 +65,7 @@ struct px_req {
     /* Reads body bytes. Returns the count, 0 at the end, -1 on error (*err set). The host's. */
     long (*read_body)(px_req *req, char *buf, size_t size, px_err **err);
     void *host;                     /* the host's own */
+    struct px_http_state *state;    /* http/'s own; NULL until px_http_run or first use */
 };
 
 typedef enum { PX_REPLY_JSON, PX_REPLY_BYTES, PX_REPLY_FILE, PX_REPLY_WAIT, PX_REPLY_STREAM } px_reply_mode;
@@ -80,7 +82,9 @@ struct px_reply {
     /* WAIT and STREAM: wake on notifications for this topic, and at `deadline` (px_now usec). */
     const char *topic;              /* e.g. a job id */
     int64_t deadline;
-    px_handler *resume;             /* WAIT: called on each wake; fills the reply, or leaves mode WAIT to go on waiting */
+    /* WAIT: called on each wake; fills the reply, or leaves mode WAIT to go on waiting. When px_http_run
+     * has returned, this is http/'s wrapper: it renders errors itself and records idempotent replies. */
+    px_handler *resume;
     /* STREAM: appends complete SSE events that are due to `out`; *done ends the stream. Called at
      * start, on each wake and at least every 15 s (heartbeat comments are the host's). */
     px_err *(*next)(px_req *req, void *baton, px_buf *out, bool *done);
@@ -110,10 +114,22 @@ px_reply *px_reply_make(px_req *req);
 void px_reply_error(px_req *req, px_reply *reply, px_err *err);
 /* Ends a JSON reply's text: *len bytes. */
 const char *px_reply_text(px_reply *reply, size_t *len);
+/* Inside the handler's top object: writes "success":true in the pixshift dialect on writes, else nothing. */
+void px_reply_success(px_req *req, px_reply *reply);
+/* Headers that every answer carries (security, request id, limits, CORS). px_http_run and px_reply_error
+ * set them; a host calls it only for replies that it makes itself. */
+void px_reply_headers(px_req *req, px_reply *reply);
+/* A field's name as the client of this dialect spells it ("image_url" or "imageUrl"). */
+const char *px_field_name(px_req *req, const char *snake);
+
+/* /api/health, /healthz, /readyz, /metrics. */
+extern const px_route px_http_routes[];
 
 /* ---- reading input ---- */
 typedef enum { PX_F_STRING, PX_F_INT, PX_F_BOOL, PX_F_EMAIL, PX_F_UUID, PX_F_ENUM, PX_F_OBJECT,
-               PX_F_IMAGE } px_field_type;    /* IMAGE: string (URL, id, data URI, base64) or a file part */
+               PX_F_IMAGE } px_field_type;    /* IMAGE: string (URL, id, data URI, base64), or a file part,
+                                               * which satisfies `required` but leaves the member alone:
+                                               * the caller finds it with px_form_find */
 typedef struct {
     const char *name;               /* snake_case; the client spells it for the dialect */
     px_field_type type;
@@ -125,7 +141,8 @@ typedef struct {
 /* Table-driven validation of req->json or req->form into `out`; unknown fields are refused by name.
  * The table ends with name NULL. Absent optional fields leave `out` untouched. */
 px_err *px_validate(px_req *req, const px_field *fields, void *out);
-/* Same for the query string. */
+/* Same for the query string, where page, limit, wait and last_event_id always pass (the functions below
+ * read them). A name given twice is refused. */
 px_err *px_validate_query(px_req *req, const px_field *fields, void *out);
 
 typedef struct { int64_t page, limit, offset; } px_page;
@@ -136,6 +153,8 @@ void px_page_write(px_req *req, px_jw *w, const px_page *page, int64_t total);
 
 const char *px_param(px_req *req, const char *name);                 /* path parameter, never NULL for a matched route */
 const char *px_cookie(px_req *req, const char *name);
+/* A decoded value of the query string, NULL = absent. */
+const char *px_query(px_req *req, const char *name);
 /* Prefer: wait=n or ?wait=n in milliseconds, capped by PixShiftWaitMax; -1 = not asked. */
 int64_t px_wait_asked(px_req *req);
 /* Public absolute URL of a path, from PixShiftBaseURL. */
@@ -150,6 +169,11 @@ typedef struct px_form { px_part *parts; int count; } px_form;
  * most max_files). Memory use does not depend on the file's size. */
 px_err *px_multipart_read(px_req *req, uint64_t file_limit, int max_files, px_form **out);
 px_part *px_form_find(const px_form *form, const char *name);
+/* An empty spool file (mode 0600, in PixShiftStateDir/spool), removed with the request's pool. The caller
+ * closes *fd. */
+px_err *px_spool_create(px_req *req, const char **path, int *fd);
+/* Removes spool files that a crash left behind, older than an hour; for the hosts, at start and hourly. */
+void px_spool_sweep(const px_app *app, apr_pool_t *pool);
 
 /* ---- SSE ---- */
 /* "id: …\nevent: …\ndata: …\n\n"; data lines are split. */
@@ -158,5 +182,11 @@ void px_sse_event(px_buf *out, const char *id, const char *event, const char *da
 const char *px_sse_last_id(px_req *req);
 
 /* ---- idempotency (rows in PostgreSQL, 24 h) is applied by px_http_run to PX_ROUTE_CREATES ---- */
+/* The request's Idempotency-Key made unique over all clients (64 hex digits), NULL = none was sent. What a
+ * handler creates should carry it as a unique key: then even a repetition after a crash between commit
+ * and reply finds the first result. */
+const char *px_idempotency_id(px_req *req);
+/* Removes expired rows; the worker calls it hourly. */
+px_err *px_idempotency_purge(const px_app *app, apr_pool_t *pool, int64_t *removed);
 
 #endif
