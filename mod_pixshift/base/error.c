@@ -2,6 +2,7 @@
 #include "error.h"
 
 #include <apr_strings.h>
+#include <stdio.h>
 
 static const px_err_row rows[PX_E_COUNT] = {
 #define PX_ERR(id, code, v1_code, status, v1_status, category, retry, text) \
@@ -9,6 +10,27 @@ static const px_err_row rows[PX_E_COUNT] = {
 #include "error.def"
 #undef PX_ERR
 };
+
+/* C's printf, because APR's knows neither %lld nor %zu. */
+static const char *format(apr_pool_t *pool, const char *fmt, va_list ap)
+{
+    char small[256];
+    char *text;
+    va_list again;
+    int len;
+    va_copy(again, ap);
+    len = vsnprintf(small, sizeof(small), fmt, ap);
+    if (len < 0) {
+        text = apr_pstrdup(pool, fmt);
+    } else if ((size_t)len < sizeof(small)) {
+        text = apr_pstrmemdup(pool, small, (apr_size_t)len);
+    } else {
+        text = apr_palloc(pool, (apr_size_t)len + 1);
+        vsnprintf(text, (size_t)len + 1, fmt, again);
+    }
+    va_end(again);
+    return text;
+}
 
 static px_err *err_make(apr_pool_t *pool, px_err_id id)
 {
@@ -50,7 +72,7 @@ px_err *px_error(apr_pool_t *pool, px_err_id id, const char *log_id, const char 
     if (cause_fmt) {
         va_list ap;
         va_start(ap, cause_fmt);
-        err->cause = apr_pvsprintf(pool, cause_fmt, ap);
+        err->cause = format(pool, cause_fmt, ap);
         va_end(ap);
     }
     return err;
@@ -61,7 +83,7 @@ px_err *px_error_say(apr_pool_t *pool, px_err_id id, const char *text_fmt, ...)
     px_err *err = err_make(pool, id);
     va_list ap;
     va_start(ap, text_fmt);
-    err->text = apr_pvsprintf(pool, text_fmt, ap);
+    err->text = format(pool, text_fmt, ap);
     va_end(ap);
     return err;
 }
@@ -72,7 +94,7 @@ px_err *px_error_field(apr_pool_t *pool, const char *field, const char *reason_f
     const char *reason;
     va_list ap;
     va_start(ap, reason_fmt);
-    reason = apr_pvsprintf(pool, reason_fmt, ap);
+    reason = format(pool, reason_fmt, ap);
     va_end(ap);
     err->text = apr_psprintf(pool, "The field '%s' is not valid: %s", field, reason);
     err_add(err, "field", field, 0);

@@ -2,6 +2,7 @@
 #include "id.h"
 
 #include "clock.h"
+#include "crc32.h"
 #include "crypto.h"
 #include <apr_strings.h>
 #include <string.h>
@@ -64,22 +65,10 @@ const char *px_base62_random(apr_pool_t *pool, size_t count)
     return out;
 }
 
-static uint32_t crc32_of(const char *text, size_t len)
-{
-    uint32_t crc = 0xffffffffu;
-    for (size_t i = 0; i < len; i++) {
-        crc ^= (unsigned char)text[i];
-        for (int bit = 0; bit < 8; bit++) {
-            crc = crc >> 1 ^ (0xedb88320u & (0u - (crc & 1)));
-        }
-    }
-    return ~crc;
-}
-
 const char *px_crc32_base62(apr_pool_t *pool, const char *text, size_t len)
 {
     char *out = apr_palloc(pool, 7);
-    uint32_t crc = crc32_of(text, len);
+    uint32_t crc = px_crc32(0, text, len);
     for (int i = 5; i >= 0; i--) {
         out[i] = base62[crc % 62];
         crc /= 62;

@@ -29,8 +29,10 @@ END_TEST
 
 START_TEST(errors_carry_details)
 {
-    px_err *err = px_error(unit_pool, PX_E_INTERNAL, "PXS9999", "lost %d", 3);
-    ck_assert_str_eq(err->cause, "lost 3");
+    px_err *err = px_error(unit_pool, PX_E_INTERNAL, "PXS9999", "lost %lld of %zu", 3LL,
+                           sizeof(int));
+    ck_assert_str_eq(err->cause, "lost 3 of 4");
+    ck_assert_uint_eq(strlen(px_error_say(unit_pool, PX_E_INTERNAL, "%0500d", 1)->text), 500);
     ck_assert_str_eq(err->log_id, "PXS9999");
     ck_assert_str_eq(err->text, px_err_info(PX_E_INTERNAL)->text);
     err = px_error(unit_pool, PX_E_NOT_FOUND, NULL, NULL);
