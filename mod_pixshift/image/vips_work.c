@@ -103,8 +103,8 @@ static bool shrink_to(VipsImage **image, unsigned max_side)
         return true;
     double scale = (double)max_side / longest;
     /* Exact sizes: rounding each side by one common factor may miss max_side by a pixel. */
-    double xscale = VIPS_MAX(1.0, rint((*image)->Xsize * scale)) / (*image)->Xsize;
-    double yscale = VIPS_MAX(1.0, rint((*image)->Ysize * scale)) / (*image)->Ysize;
+    double xscale = VIPS_MAX(1.0, floor((*image)->Xsize * scale + 0.5)) / (*image)->Xsize;
+    double yscale = VIPS_MAX(1.0, floor((*image)->Ysize * scale + 0.5)) / (*image)->Ysize;
     if (!vips_image_hasalpha(*image))
         return step(image, vips_resize(*image, &next, xscale, "vscale", yscale, NULL), &next);
     /* Colours under transparent pixels must not bleed into visible ones. */
