@@ -1,0 +1,10 @@
+DROP FUNCTION pixshift.grant_app_account(name);
+DROP FUNCTION pixshift.account_purge(integer);
+DROP FUNCTION pixshift.end_logins(uuid);
+DROP FUNCTION pixshift.user_entitlement(uuid);
+DROP TABLE pixshift.login_failures;
+DROP TABLE pixshift.api_keys;
+DROP TABLE pixshift.refresh_tokens;
+DROP TABLE pixshift.sessions;
+DROP TABLE pixshift.identities;
+DROP TABLE pixshift.users;
