@@ -53,11 +53,42 @@ px_err *px_credit_release(px_conn *conn, apr_pool_t *pool, const char *hold_id,
 px_err *px_credit_refund(px_conn *conn, apr_pool_t *pool, const char *hold_id, int64_t amount,
                          const char *key, const char *note);
 
+/* Ends many holds at once (the worker's way): one round trip, users in the order of their ids.  Of each
+ * hold `amount` is captured and the rest released; amount -1 releases all of it. A hold that ended in
+ * this way already is passed over (*done does not count it). All or nothing. */
+typedef struct { const char *hold_id; int64_t amount; const char *reference_id; } px_settlement;
+px_err *px_credit_settle(px_conn *conn, apr_pool_t *pool, const px_settlement *list, int count,
+                         const char *reference_type, int *done);
+
+/* Expires grants whose time is over, of at most `users` users; for the worker's timer. A user's own
+ * requests do the same for that user, so nothing depends on when this runs. */
+px_err *px_credit_expire(px_db *db, apr_pool_t *pool, int users, int64_t *expired);
+
+/* Reads one row by its key and the user's few open grants (an index for just these): no cache in
+ * front of it is needed, so none can be stale. The first call of a UTC day makes the daily grant. */
 px_err *px_credit_balance(px_db *db, apr_pool_t *pool, const char *user_id, px_balance *balance);
 
 /* Runs every invariant view and the hash chain. *violations = 0 when all is well; lines name each. */
 px_err *px_credit_verify(px_db *db, apr_pool_t *pool, int64_t *violations,
                          void (*line)(void *baton, const char *text), void *baton);
+
+/* ---- the ledger as a client sees it ---- */
+typedef struct {
+    int64_t seq;
+    const char *kind;           /* grant, usage, expire, refund */
+    const char *source;         /* kind of the grant, or "hold" */
+    int64_t amount, balance_after;
+    const char *hold_id, *reference_type, *reference_id, *note;
+    int64_t created_at;         /* usec */
+} px_entry;
+typedef struct {
+    const char *match;          /* comma-separated "kind:source" pairs, "*" for any source; NULL = all */
+    int64_t from, to;           /* usec, inclusive and exclusive; 0 = open */
+} px_entry_filter;
+/* Newest first. *total counts all that match. */
+px_err *px_credit_entries(px_db *db, apr_pool_t *pool, const char *user_id,
+                          const px_entry_filter *filter, int64_t limit, int64_t offset,
+                          px_entry **list, int *count, int64_t *total);
 
 /* The amounts the profile grants; read by SQL from pixshift.credit_profile, written at start-up by
  * ctl migrate/doctor or an admin. */

@@ -33,7 +33,9 @@ px_err *px_db_open(apr_pool_t *pool, const px_db_config *config, px_db **out);
  *   s const char * (NULL = SQL NULL)   i int   l int64_t   b bool (as int)
  *   x bytea: const void *, size_t      j const char * JSON text (NULL = SQL NULL)
  * rows may be NULL when the result does not matter. Serialization failures and lost connections
- * before anything was sent are retried. */
+ * before anything was sent are retried; a statement that begins with "SELECT " also when its
+ * connection was lost under way, so a function with effects that is called in a lone SELECT must
+ * bear repetition (those of the ledger and the outbox do: they have keys). */
 px_err *px_db_query(px_db *db, apr_pool_t *pool, px_rows **rows, const char *sql,
                     const char *types, ...);
 

@@ -36,6 +36,7 @@ struct px_conn {
     int64_t clock_offset;           /* what the session was told last */
     bool in_tx;
     bool tx_retry;                  /* a statement of this transaction failed in a way worth repeating */
+    bool sent;                      /* the last statement has left for the server */
     px_conn *next;
 };
 

@@ -36,7 +36,8 @@ static params *read_params(apr_pool_t *pool, const char *types, va_list args)
             p->values[i] = apr_itoa(pool, va_arg(args, int));
             break;
         case 'l':
-            p->values[i] = apr_psprintf(pool, "%lld", (long long)va_arg(args, int64_t));
+            p->values[i] = apr_psprintf(pool, "%" APR_INT64_T_FMT,
+                                        (apr_int64_t)va_arg(args, int64_t));
             break;
         case 'b':
             p->values[i] = va_arg(args, int) ? "t" : "f";
@@ -117,6 +118,7 @@ static px_err *run(px_conn *conn, apr_pool_t *pool, px_rows **rows, const char *
     PGresult *result;
     px_err *err;
 
+    conn->sent = false;
     if (!p) {
         return px_error(pool, PX_E_INTERNAL, "PXS2002", "bad parameter letter [%.200s]", sql);
     }
@@ -124,6 +126,7 @@ static px_err *run(px_conn *conn, apr_pool_t *pool, px_rows **rows, const char *
     if (err) {
         return err;
     }
+    conn->sent = true;
     result = PQexecPrepared(conn->pg, name, p->count, p->values, p->lengths, p->formats, 0);
     err = finish(conn, pool, result, rows, sql);
     if (err) {
@@ -159,11 +162,14 @@ px_err *px_conn_query(px_conn *conn, apr_pool_t *pool, px_rows **rows, const cha
     return err;
 }
 
-/* A lone statement that ended with a SQLSTATE from the server was rolled back and may run again; one
- * whose connection died without a word may have been carried out, so it may not. */
-static bool may_repeat(const px_conn *conn, const px_err *err)
+/* A lone statement that ended with a SQLSTATE from the server was rolled back and may run again.  One
+ * whose connection died without a word may have been carried out: it may run again only when it had
+ * not been sent, or reads (db.h says what a lone SELECT may call). */
+static bool may_repeat(const px_conn *conn, const px_err *err, const char *sql)
 {
-    return conn->tx_retry && strcmp(px_db_err_sqlstate(err), "08006") != 0;
+    bool harmless = !conn->sent || strncmp(sql, "SELECT ", 7) == 0;
+
+    return conn->tx_retry && (harmless || strcmp(px_db_err_sqlstate(err), "08006") != 0);
 }
 
 px_err *px_db_query(px_db *db, apr_pool_t *pool, px_rows **rows, const char *sql, const char *types,
@@ -186,7 +192,7 @@ px_err *px_db_query(px_db *db, apr_pool_t *pool, px_rows **rows, const char *sql
             return err;
         }
         err = run(conn, pool, rows, sql, p);
-        again = err && may_repeat(conn, err);
+        again = err && may_repeat(conn, err, sql);
         px_conn_return(conn);
         if (!again) {
             return err;

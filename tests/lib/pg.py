@@ -209,3 +209,23 @@ class PrivatePostgres:
         shutil.rmtree(self.directory, ignore_errors=True)
         if self.socket and self.socket != self.directory:
             shutil.rmtree(self.socket, ignore_errors=True)
+
+
+def main(argv):
+    """pg.py -- COMMAND …: runs a command with PIXSHIFT_TEST_DB naming a fresh private server."""
+    import sys
+    import tempfile
+    if len(argv) < 2 or argv[0] != "--":
+        sys.exit("usage: pg.py -- COMMAND ...")
+    with tempfile.TemporaryDirectory(prefix="pxpg", dir="/tmp") as scratch:
+        server = PrivatePostgres(os.path.join(scratch, "pg"), fsync=False).start()
+        try:
+            return subprocess.run(argv[1:], env=dict(os.environ, PIXSHIFT_TEST_DB=server.dsn()),
+                                  check=False).returncode
+        finally:
+            server.destroy()
+
+
+if __name__ == "__main__":
+    import sys
+    sys.exit(main(sys.argv[1:]))
