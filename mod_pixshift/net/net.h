@@ -50,6 +50,16 @@ px_err *px_net_start(px_net *net, const pxs_exchange *exchange, const px_net_opt
                      px_net_done *done, void *baton, px_transfer **transfer);
 void px_net_cancel(px_net *net, px_transfer *transfer);     /* done is not called */
 
+/* As px_net_start, but the transfer and its reply live until `pool` is destroyed (which cancels a
+ * transfer under way). */
+px_err *px_net_start_in(px_net *net, apr_pool_t *pool, const pxs_exchange *exchange,
+                        const px_net_options *options, px_net_done *done, void *baton,
+                        px_transfer **transfer);
+
+/* Whether reply->path is a spool file that the receiver must unlink.  False for a file: GET with
+ * reply_to_file: the path is then the object itself.  Only for replies that this engine made. */
+bool px_net_reply_temporary(const pxs_reply *reply);
+
 /* Waits up to timeout_ms for the engine or one of `fds`, then runs what is ready. */
 typedef struct { int fd; short events; short revents; } px_net_fd;  /* POLLIN/POLLOUT */
 px_err *px_net_perform(px_net *net, px_net_fd *fds, int fd_count, int timeout_ms);
@@ -69,5 +79,10 @@ struct sockaddr;
 bool px_net_address_public(const struct sockaddr *address);
 /* Early check of a URL from outside: scheme, userinfo, port allow-list. NULL = fine, else a sentence. */
 const char *px_net_url_fault(const char *url, bool https_only);
+/* The same for URLs that this engine will fetch: where egress exceptions are configured (tests), plain
+ * http and any port pass, because the exception decides at the socket. */
+const char *px_net_url_fault_for(const px_net *net, const char *url, bool https_only);
+/* Connections to addresses that are not public, refused since the start: for metrics. */
+uint64_t px_net_blocked_count(const px_net *net);
 
 #endif

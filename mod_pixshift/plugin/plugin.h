@@ -65,6 +65,19 @@ bool px_instance_blocking(const px_instance *instance);
 const px_plugin_section *px_instance_section(const px_instance *instance);
 const char *px_instance_path(const px_instance *instance);
 px_instance *px_registry_storage(const px_registry *registry);   /* per PixShiftStorage; NULL = none */
+int px_registry_count(const px_registry *registry);
+px_instance *px_registry_at(const px_registry *registry, int i);      /* in order of the sections */
+const px_plugin_info *px_instance_info(const px_instance *instance);
+/* Option values in table order, secrets resolved; NULL and 0 when this process did not ask for the
+ * kind.  Also for blocking plugins: the helper gets them. */
+const pxs_value *px_instance_values(const px_instance *instance, int *count);
+/* The ops table of the kind; NULL when the instance is not opened in this process. */
+const void *px_instance_ops(const px_instance *instance);
+/* Storage and message plugins may make file: exchanges below the folder that their option Root or
+ * Folder names; NULL = none. */
+const char *px_instance_file_root(const px_instance *instance);
+/* Capability that an operation of PixShiftProviders needs at least; 0 = unknown operation. */
+uint32_t px_operation_caps(const char *operation);
 
 /* ---- selection ---- */
 /* The providers of an operation that have all `caps`, in chain order; those with an open breaker go
@@ -89,6 +102,8 @@ typedef struct {
     /* Streamed text; may be NULL. */
     void (*emit)(void *baton, const char *text, size_t len);
     void *baton;
+    /* Becomes call->idempotency_key: stable for one attempt; may be NULL. */
+    const char *idempotency_key;
 } px_op_events;
 
 typedef pxs_step px_op_fn(void *instance, pxs_call *call, const void *request, void *result);
@@ -96,11 +111,17 @@ typedef pxs_step px_op_fn(void *instance, pxs_call *call, const void *request, v
 px_err *px_op_start(apr_pool_t *pool, px_net *net, px_instance *instance, px_op_fn *verb,
                     const void *request, void *result, const px_net_options *options,
                     const px_op_events *events, px_op **op);
-/* After a restart: phase and token as they were at PXS_WAIT. */
+/* Like px_op_start, but calls nothing yet: px_op_resume begins (a job taken up after a restart). */
+px_err *px_op_prepare(apr_pool_t *pool, px_net *net, px_instance *instance, px_op_fn *verb,
+                      const void *request, void *result, const px_net_options *options,
+                      const px_op_events *events, px_op **op);
+/* After PXS_WAIT: phase and token as they were then, also after a restart. */
 px_err *px_op_resume(px_op *op, uint32_t phase, const char *token);
 void px_op_cancel(px_op *op);
 const pxs_call *px_op_call(const px_op *op);
 const pxs_fail *px_op_fail(const px_op *op);
+/* Everything a plugin made for a result (strings, reply body, reply file) lives as long as the op's
+ * pool; spool files are unlinked with it, unless they were renamed. */
 
 /* Blocking driver of the same, for short operations (storage on request threads, sign_url).
  * PXS_WAIT is a failure here. */
@@ -119,5 +140,9 @@ px_err *px_storage_url(const struct px_app *app, px_net *net, apr_pool_t *pool, 
 /* Verifies one of our signed URLs (query string after '?'); AUTH_FORBIDDEN when forged or expired. */
 px_err *px_storage_url_verify(const struct px_app *app, apr_pool_t *pool, const char *key,
                               const char *query, const char **user_id);
+/* The download name in a verified query, NULL when there is none. */
+const char *px_storage_url_name(apr_pool_t *pool, const char *query);
+/* "uploads/<user>/<id>.jpg": [A-Za-z0-9/._-], no empty, "." or ".." component, ≤ 512 bytes. */
+bool px_storage_key_fine(const char *key);
 
 #endif
