@@ -6,7 +6,8 @@
 
 #include "db/db.h"
 
-/* key makes the event unique ("job:<id>:succeeded"); a repetition changes nothing. */
+/* key makes the event unique and names what it is about: "job:<id>:succeeded"; a repetition changes
+ * nothing. data_json NULL = {}. Joins the transaction of conn. */
 px_err *px_outbox_add(px_conn *conn, apr_pool_t *pool, const char *key, const char *type,
                       const char *user_id, const char *data_json);
 
