@@ -32,6 +32,7 @@ typedef struct {
     size_t string_bytes;    /* decoded bytes of all keys and string values */
     size_t nuls;            /* \u0000 escapes: legal JSON that C strings and PostgreSQL cannot hold */
     unsigned depth;         /* deepest nesting seen */
+    size_t pairs;           /* escaped surrogate pairs: json-c decodes some of them wrongly */
     size_t error_at;        /* byte offset of the first fault */
 } px_json_stats;
 

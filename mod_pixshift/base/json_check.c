@@ -122,6 +122,7 @@ static step read_string(checker *c, px_json_string *out)
     }
     c->stats->string_bytes += out->decoded_len;
     c->stats->nuls += out->nuls;
+    c->stats->pairs += out->pairs;
     c->at += out->raw_len + 2;
     return AFTER_VALUE;
 }

@@ -149,7 +149,7 @@ const char *px_json_string_scan(const char *text, size_t len, size_t at, px_json
     reader r = {.at = text + at + 1, .end = text + len};
     const char *fault = NULL;
     out->raw = r.at;
-    out->decoded_len = out->nuls = 0;
+    out->decoded_len = out->nuls = out->pairs = 0;
     out->hash = hash_seed();
     while (r.at < r.end && *r.at != '"') {
         const char *piece = r.at;
@@ -162,6 +162,7 @@ const char *px_json_string_scan(const char *text, size_t len, size_t at, px_json
             out->hash = hash_byte(out->hash, r.piece[i]);
         }
         out->nuls += r.size == 1 && r.piece[0] == 0;
+        out->pairs += r.size == 4;      /* raw bytes are pieces of one */
         out->decoded_len += r.size;
     }
     if (r.at >= r.end) {
@@ -174,6 +175,26 @@ const char *px_json_string_scan(const char *text, size_t len, size_t at, px_json
         return "A string is not valid UTF-8.";
     }
     return NULL;
+}
+
+size_t px_json_unescape_pairs(const char *text, size_t len, char *out)
+{
+    reader r = {.at = text, .end = text + len};
+    size_t used = 0;
+    while (r.at < r.end) {
+        const char *start = r.at++;
+        if (*start == '\\') {
+            read_escape(&r);        /* backslashes stand in strings only */
+        }
+        if (*start == '\\' && r.size == 4) {
+            memcpy(out + used, r.piece, 4);
+            used += 4;
+        } else {
+            memcpy(out + used, start, (size_t)(r.at - start));
+            used += (size_t)(r.at - start);
+        }
+    }
+    return used;
 }
 
 bool px_json_string_equal(const char *a, size_t a_len, const char *b, size_t b_len)

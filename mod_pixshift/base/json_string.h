@@ -12,6 +12,7 @@ typedef struct {
     size_t raw_len;         /* up to the closing quote */
     size_t decoded_len;     /* bytes after unescaping */
     size_t nuls;            /* \u0000 escapes */
+    size_t pairs;           /* escaped surrogate pairs */
     uint64_t hash;          /* of the unescaped bytes, keyed per process */
 } px_json_string;
 
@@ -19,6 +20,10 @@ typedef struct {
  * static sentence and *error_at. */
 const char *px_json_string_scan(const char *text, size_t len, size_t at, px_json_string *out,
                                 size_t *error_at);
+
+/* Copies well-formed JSON with every escaped surrogate pair written as plain UTF-8. `out` has room
+ * for `len` bytes; returns the new length, never longer. */
+size_t px_json_unescape_pairs(const char *text, size_t len, char *out);
 
 /* True when two well-formed raw strings unescape to the same bytes. */
 bool px_json_string_equal(const char *a, size_t a_len, const char *b, size_t b_len);

@@ -217,6 +217,17 @@ START_TEST(parses_and_gets)
 }
 END_TEST
 
+/* json-c 0.16 alone makes U+FFFD of the escaped forms of U+1DE00 and its neighbours. */
+START_TEST(escaped_pairs_survive)
+{
+    const char *text = "{\"\\ud836\\uDE00\":\"a\\\\\\ud837\\ude00\\\\ud836\\ud83d\\ude00\"}";
+    json_object *tree;
+    UNIT_OK(px_json_parse(unit_pool, text, strlen(text), NULL, &tree));
+    ck_assert_str_eq(px_json_str(tree, "\xf0\x9d\xa8\x80"),
+                     "a\\\xf0\x9d\xb8\x80\\ud836\xf0\x9f\x98\x80");
+}
+END_TEST
+
 START_TEST(parse_names_the_fault)
 {
     json_object *tree;
@@ -288,6 +299,7 @@ int main(void)
     tcase_add_test(tc, closed_objects_free_their_keys);
     tcase_add_test(tc, public_suite);
     tcase_add_test(tc, parses_and_gets);
+    tcase_add_test(tc, escaped_pairs_survive);
     tcase_add_test(tc, parse_names_the_fault);
     tcase_add_test(tc, writes);
     tcase_add_test(tc, writes_snake_and_repairs_utf8);
