@@ -18,6 +18,9 @@ struct px_db;
 /* ---- the shared segment: a block of memory that the host obtained (anonymous shared mapping made
  * before fork).  Its header holds a magic, layout version and size: a block of another layout is
  * initialised anew. */
+/* Size of the segment that httpd makes and the embedded worker maps too. */
+#define PX_SHM_ENTRIES 4096
+#define PX_SHM_RATE_SLOTS 65536
 size_t px_cache_shm_size(int entries, int rate_slots);
 px_err *px_cache_shm_attach(apr_pool_t *pool, void *memory, size_t size, int entries, int rate_slots,
                             px_cache **out);
