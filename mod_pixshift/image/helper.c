@@ -137,8 +137,8 @@ static px_err *start_program(px_helper *h)
     return px_helper_spawn(h->pool, &h->config, &h->proc);
 }
 
-/* The program is gone or must go: tasks in flight run once more at most, the program is started again
- * (at once the first time, then with a pause). */
+/* The program is gone or must go: tasks in flight run once more at most, the program is started
+ * again (at once the first time, then with a pause). */
 static void program_died(px_helper *h, const char *why)
 {
     task_list lost = { NULL, &lost.first, 0 };

@@ -1,15 +1,15 @@
 /* The image helper, client side: pixels are decoded, and blocking plugins run, in pixshift-helper,
  * a program of disposable processes with hard limits; this is how the worker talks to it.
  *
- * One px_helper is one helper program: a parent ("zygote") that loads libvips once and forks a child
- * for every task.  Tasks beyond `max_tasks` wait in a queue here.  Everything happens in the calling
- * thread: poll px_helper_fd() for reading, at most px_helper_timeout_ms() long, then call
- * px_helper_process(), which runs the callbacks.  A dead or stuck helper program is started again and
- * the tasks in flight are run once more, at most.
+ * One px_helper is one helper program: a parent ("zygote") that loads libvips once and forks a
+ * child for every task.  Tasks beyond `max_tasks` wait in a queue here.  Everything happens in the
+ * calling thread: poll px_helper_fd() for reading, at most px_helper_timeout_ms() long, then call
+ * px_helper_process(), which runs the callbacks.  A dead or stuck helper program is started again
+ * and the tasks in flight are run once more, at most.
  *
  * Memory: a px_helper lives until px_helper_stop() (or the pool's end); tasks and results are freed
- * by themselves.  File descriptors given to px_helper_submit() are duplicated: the caller closes his.
- * One thread per px_helper. */
+ * by themselves.  File descriptors given to px_helper_submit() are duplicated: the caller closes
+ * his. One thread per px_helper. */
 #ifndef PX_IMAGE_HELPER_H
 #define PX_IMAGE_HELPER_H
 
@@ -35,8 +35,8 @@ typedef struct {
 
 typedef enum {
     PX_HELPER_PROBE = 1,        /* decode wholly, write nothing: is it an image, and how large? */
-    PX_HELPER_PREPARE = 2,      /* decode, orient, to sRGB, strip, limit the size, write for a provider */
-    PX_HELPER_ENCODE = 3,       /* the same for what a provider sent; writes format and quality asked */
+    PX_HELPER_PREPARE = 2,      /* decode, orient, to sRGB, strip, limit the size: for providers */
+    PX_HELPER_ENCODE = 3,       /* the same for what a provider sent, in the form asked for */
     PX_HELPER_PLUGIN = 4        /* run one operation of a PXS_CAP_BLOCKING plugin */
 } px_helper_verb;
 
@@ -61,7 +61,7 @@ typedef struct {
 
 typedef enum {
     PX_HELPER_OK = 0,
-    PX_HELPER_FAILED = 1,       /* said no in an orderly way: the image is broken, the plugin refused */
+    PX_HELPER_FAILED = 1,       /* an orderly no: the image is broken, the plugin refused */
     PX_HELPER_CRASHED = 2,      /* the child died: by a signal or at its memory limit */
     PX_HELPER_TIMEOUT = 3,      /* killed at the CPU or wall-clock limit */
     PX_HELPER_LOST = 4          /* the helper program itself could not run the task */

@@ -55,8 +55,8 @@ static bool set_limits(const px_jail_limits *limits)
 
 #ifdef NATIVE_ARCH
 
-/* System calls that image work never needs and an intruder would: the network, other processes, other
- * programs, the kernel's larger attack surfaces. */
+/* System calls that image work never needs and an intruder would: the network, other processes,
+ * other programs, the kernel's larger attack surfaces. */
 static const int denied[] = {
     SYS_socket, SYS_socketpair, SYS_connect, SYS_bind, SYS_listen, SYS_accept, SYS_accept4,
     SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev,
@@ -66,8 +66,8 @@ static const int denied[] = {
     SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_linkat, SYS_symlinkat, SYS_unlinkat,
     SYS_renameat2, SYS_mkdirat, SYS_mknodat, SYS_setrlimit, SYS_init_module, SYS_finit_module,
 #ifdef SYS_fork
-    SYS_fork, SYS_vfork, SYS_chmod, SYS_chown, SYS_link, SYS_symlink, SYS_unlink, SYS_rename, SYS_mkdir,
-    SYS_mknod, SYS_rmdir,
+    SYS_fork, SYS_vfork, SYS_chmod, SYS_chown, SYS_link, SYS_symlink, SYS_unlink, SYS_rename,
+    SYS_mkdir, SYS_mknod, SYS_rmdir,
 #endif
 #ifdef SYS_io_uring_setup
     SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register,
@@ -171,11 +171,13 @@ static void allow_path(int ruleset, const char *path)
 
 static void restrict_files(bool read_only, const char *extra, const int *files, unsigned count)
 {
-    static const char *const system[] = { "/usr", "/lib", "/lib64", "/etc/fonts", "/etc/ld.so.cache",
-                                          "/var/cache/fontconfig", "/proc/self", "/dev/null",
-                                          "/dev/urandom", "/sys/devices/system/cpu" };
+    static const char *const system[] = {
+        "/usr", "/lib", "/lib64", "/etc/fonts", "/etc/ld.so.cache", "/var/cache/fontconfig",
+        "/proc/self", "/dev/null", "/dev/urandom", "/sys/devices/system/cpu",
+    };
     struct landlock_ruleset_attr attr = { .handled_access_fs = (1u << 13) - 1 };
-    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr.handled_access_fs, 0);
+    size_t known = sizeof attr.handled_access_fs;    /* what ABI 1 has */
+    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, known, 0);
     if (ruleset < 0)
         return;
     for (size_t i = 0; read_only && i < sizeof system / sizeof *system; i++)

@@ -19,10 +19,10 @@ enum { PX_JAIL_NET = 1, PX_JAIL_SECCOMP = 2, PX_JAIL_LANDLOCK = 4 };
  * Returns the PX_JAIL_ bits that this system can enforce. */
 unsigned px_jail_prepare(void);
 
-/* In a child: limits, no new privileges, the system call filter. `files` are the task's own and stay
- * usable through /proc/self/fd.  With `read_only` the child may open system files (libraries, fonts)
- * and the one named by `extra` for reading, otherwise no file at all.  False when a limit that must
- * hold was refused. */
+/* In a child: limits, no new privileges, the system call filter. `files` are the task's own and
+ * stay usable through /proc/self/fd.  With `read_only` the child may open system files (libraries,
+ * fonts) and the one named by `extra` for reading, otherwise no file at all.  False when a limit
+ * that must hold was refused. */
 bool px_jail_enter(const px_jail_limits *limits, bool read_only, const char *extra,
                    const int *files, unsigned file_count);
 

@@ -1,9 +1,9 @@
 /* pixshift-helper: the program in which pixels are decoded and blocking plugins run.
  *
- * It is started by px_helper_start() with its socket as descriptor 3.  The parent loads libvips once,
- * takes the network away and then only forks: a child per task, which limits itself, works, reports
- * through a pipe of its own and ends.  The parent never touches an image.  It ends when the socket
- * does. */
+ * It is started by px_helper_start() with its socket as descriptor 3.  The parent loads libvips
+ * once, takes the network away and then only forks: a child per task, which limits itself, works,
+ * reports through a pipe of its own and ends.  The parent never touches an image.  It ends when the
+ * socket does. */
 #include "helper_jail.h"
 #include "helper_plugin.h"
 #include "helper_wire.h"

@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+typedef const pxs_plugin *entry_point(void);
+
 #define STEPS_MAX 1000      /* WAITs of a plugin that should not need any */
 
 static void *must_alloc(size_t count, size_t size)
@@ -69,7 +71,7 @@ static const pxs_plugin *load(const px_wire_packet *task, px_wire_result *result
                        path ? dlerror() : "no path");
         return NULL;
     }
-    const pxs_plugin *(*entry)(void) = (const pxs_plugin *(*)(void))dlsym(handle, "pixshift_plugin");
+    entry_point *entry = (entry_point *)dlsym(handle, "pixshift_plugin");
     const pxs_plugin *plugin = entry ? entry() : NULL;
     const char *fault = descriptor_fault(plugin);
     if (!fault && plugin->option_count != task->head.value_count)
@@ -179,7 +181,8 @@ static pxs_step run_steps(const pxs_ai_ops *ops, void *instance, pxs_call *call,
         memset(&call->exchange, 0, sizeof call->exchange);
         last = ops->run(instance, call, request, result);
         if (last == PXS_WAIT) {
-            struct timespec pause = { call->wait_ms / 1000, (long)(call->wait_ms % 1000) * 1000000 };
+            struct timespec pause = { call->wait_ms / 1000,
+                                      (long)(call->wait_ms % 1000) * 1000000 };
             nanosleep(&pause, NULL);
         }
     }

@@ -52,7 +52,8 @@ bool px_vips_write(int fd, const void *data, size_t len, px_wire_result *result)
         if (put < 0 && errno == EINTR)
             continue;
         if (put <= 0) {
-            px_vips_refuse(result, PXS_FAIL_INTERNAL, "writing %zu bytes: %s", len, strerror(errno));
+            px_vips_refuse(result, PXS_FAIL_INTERNAL, "writing %zu bytes: %s", len,
+                           strerror(errno));
             return false;
         }
         done += (size_t)put;
@@ -132,7 +133,8 @@ static int save(VipsImage *image, px_vips_type type, int quality, void **data, s
         return vips_jpegsave_buffer(image, data, len, "Q", quality, "strip", TRUE,
                                     "optimize_coding", TRUE, NULL);
     if (type == PX_VIPS_WEBP)
-        return vips_webpsave_buffer(image, data, len, "Q", quality, "strip", TRUE, "effort", 4, NULL);
+        return vips_webpsave_buffer(image, data, len, "Q", quality, "strip", TRUE, "effort", 4,
+                                    NULL);
     return vips_pngsave_buffer(image, data, len, "compression", 6, "strip", TRUE, NULL);
 }
 

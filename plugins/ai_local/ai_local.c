@@ -9,7 +9,7 @@
 enum { OPT_MAX_SIDE, OPT_QUALITY, OPT_COUNT };
 
 static const pxs_option options[OPT_COUNT] = {
-    [OPT_MAX_SIDE] = { "MaxSide", PXS_OPT_INTEGER, 0, "2048", 256, 2048, NULL,
+    [OPT_MAX_SIDE] = { "MaxSide", PXS_OPT_INTEGER, 0, "1600", 256, 2048, NULL,
                        "Longest side in pixels of edited, composed and generated images." },
     [OPT_QUALITY] = { "DefaultQuality", PXS_OPT_INTEGER, 0, "90", 1, 100, NULL,
                       "Quality of JPEG and WebP results." },
@@ -27,7 +27,7 @@ static int open_instance(const pxs_value *values, void **out, char *error, size_
         snprintf(error, error_size, "out of memory");
         return 1;
     }
-    self->max_side = values[OPT_MAX_SIDE].is_set ? (int)values[OPT_MAX_SIDE].number : 2048;
+    self->max_side = values[OPT_MAX_SIDE].is_set ? (int)values[OPT_MAX_SIDE].number : 1600;
     self->quality = values[OPT_QUALITY].is_set ? (int)values[OPT_QUALITY].number : 90;
     *out = self;
     return 0;
@@ -60,7 +60,9 @@ static pxs_step run(void *self, pxs_call *call, const pxs_ai_request *request,
         return PXS_FAIL;
     }
     w.quality = (int)param_number(&w, "quality", 1, 100, w.quality);
-    if (!dispatch(&w)) {
+    bool ok = dispatch(&w);
+    drop_memory(&w, 0);
+    if (!ok) {
         vips_error_clear();
         return PXS_FAIL;
     }
@@ -93,7 +95,7 @@ static const pxs_plugin plugin = {
     .kind = PXS_KIND_AI,
     .name = "ai_local",
     .version = "1.0",
-    .summary = "Image processing on this machine: filters, try-on collage, posters, upscaling. No AI.",
+    .summary = "Image processing on this machine: filters, collage, posters, upscaling. No AI.",
     .option_size = sizeof(pxs_option),
     .option_count = OPT_COUNT,
     .options = options,

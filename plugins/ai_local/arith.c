@@ -103,7 +103,8 @@ static void box_line(float *line, size_t n, size_t step, int radius, float *copy
     }
 }
 
-/* Vertical means walk row by row, because columns of a large picture miss the cache at each step. */
+/* Vertical means walk row by row, because columns of a large picture miss the cache at each step.
+ */
 static void box_columns(float *v, size_t width, long height, int radius, float *sums, float *copy)
 {
     float scale = 1.0f / (float)(2 * radius + 1);
@@ -132,7 +133,7 @@ static float *make_room(work *w, size_t row, size_t height)
 {
     size_t need = row * (height + 2);
     if (w->room_len < need) {
-        w->room = w->call->alloc(w->call, need * sizeof *w->room);
+        w->room = take_memory(w, need * sizeof *w->room);
         w->room_len = need;
     }
     return w->room;

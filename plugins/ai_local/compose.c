@@ -1,5 +1,5 @@
-/* COMPOSE: garments laid on a person.  The garment is cut from its uniform background, scaled to the
- * body that the face suggests, lit like the photograph and blended with a feathered edge. */
+/* COMPOSE: garments laid on a person.  The garment is cut from its uniform background, scaled to
+ * the body that the face suggests, lit like the photograph and blended with a feathered edge. */
 #include "image_ops.h"
 
 #include <math.h>
@@ -30,7 +30,7 @@ static int by_value(const void *a, const void *b)
 static void border_colour(work *w, const picture *p, float out[3])
 {
     int count = 2 * (p->w + p->h);
-    float *values = w->call->alloc(w->call, (size_t)count * sizeof *values);
+    float *values = take_memory(w, (size_t)count * sizeof *values);
     for (int k = 0; k < 3; k++) {
         int n = 0;
         for (int x = 0; x < p->w; x++) {
@@ -60,7 +60,7 @@ static plane *cut_out(work *w, const picture *p)
     float colour[3];
     size_t count = (size_t)p->w * (size_t)p->h, top = 0;
     plane *alpha = plane_new(w, p->w, p->h);
-    int *stack = w->call->alloc(w->call, (count + 1) * sizeof *stack);
+    int *stack = take_memory(w, (count + 1) * sizeof *stack);
     border_colour(w, p, colour);
     for (size_t i = 0; i < count; i++)
         alpha->v[i] = 1;
@@ -238,6 +238,7 @@ bool run_compose(work *w)
         return false;
     spot face = find_face(w, person);
     for (int i = 0; i < 2; i++) {       /* the top hangs over the bottom */
+        size_t mark = w->block_count;
         garment g;
         if (!parts[i])
             continue;
@@ -245,6 +246,7 @@ bool run_compose(work *w)
             return false;
         place at = place_for(person, &face, &g, i == 1);
         wear(w, person, &g, &at);
+        drop_memory(w, mark);
     }
     return picture_save(w, person);
 }

@@ -1,5 +1,5 @@
-/* A golden crown, drawn by arithmetic: for each sample of a pixel, is it inside, and how does the metal
- * shine there?  Coordinates: u across (-1…1), v up (0 = lower rim, 1 = highest tip). */
+/* A golden crown, drawn by arithmetic: for each sample of a pixel, is it inside, and how does the
+ * metal shine there?  Coordinates: u across (-1…1), v up (0 = lower rim, 1 = highest tip). */
 #include "image_ops.h"
 
 #include <math.h>
@@ -153,7 +153,8 @@ static void draw_at(picture *p, float cx, float base, float half, float tilt)
 static float top_of_subject(work *w, const picture *p, const spot *s)
 {
     plane *mask = find_subject(w, p);
-    int from = (int)fmaxf(0, s->x - s->w * 0.25f), to = (int)fminf((float)p->w, s->x + s->w * 0.25f);
+    int from = (int)fmaxf(0, s->x - s->w * 0.25f);
+    int to = (int)fminf((float)p->w, s->x + s->w * 0.25f);
     for (int y = 0; y < p->h; y++) {
         float sum = 0;
         for (int x = from; x < to; x++)

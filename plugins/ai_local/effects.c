@@ -17,7 +17,8 @@ static void vignette(picture *p, float strength)
 {
     for (int y = 0; y < p->h; y++)
         for (int x = 0; x < p->w; x++) {
-            float dx = ((float)x + 0.5f) / (float)p->w - 0.5f, dy = ((float)y + 0.5f) / (float)p->h - 0.5f;
+            float dx = ((float)x + 0.5f) / (float)p->w - 0.5f;
+            float dy = ((float)y + 0.5f) / (float)p->h - 0.5f;
             float f = 1 - strength * smooth(0.18f, 0.62f, dx * dx + dy * dy + 0.08f);
             float *px = p->px + ((size_t)y * (size_t)p->w + (size_t)x) * 3;
             for (int k = 0; k < 3; k++)
@@ -38,7 +39,8 @@ static void grain(picture *p, float strength)
         }
 }
 
-/* Adds what a Gaussian of sigma takes away: sharpness with a small sigma, depth with a large one. */
+/* Adds what a Gaussian of sigma takes away: sharpness with a small sigma, depth with a large one.
+ */
 static void unsharp(work *w, picture *p, float sigma, float amount)
 {
     plane *blurred = luma(w, p);
@@ -125,7 +127,8 @@ static void noir(work *w, picture *p)
     for (size_t i = 0; i < (size_t)p->w * (size_t)p->h; i++) {
         float *px = p->px + i * 3;
         /* The mix of a film behind an orange filter: bright skin, dark skies. */
-        float t = contrast(contrast(powf(0.46f * px[0] + 0.42f * px[1] + 0.12f * px[2], 0.85f), 0.6f), 0.3f);
+        float t = powf(0.46f * px[0] + 0.42f * px[1] + 0.12f * px[2], 0.85f);
+        t = contrast(contrast(t, 0.6f), 0.3f);
         px[0] = px[1] = px[2] = t;
     }
     grain(p, 0.07f);
@@ -139,7 +142,8 @@ static float hatch(int x, int y, float tone, float depth, float angle, float pit
     float across = -sinf(angle) * (float)x + cosf(angle) * (float)y;
     float wobble = cloud(along, across * 3, pitch * 14, seed) * pitch * 2.5f;
     float line = 0.5f + 0.5f * sinf((across + wobble) * 6.2832f / pitch);
-    float press = smooth(depth, depth - 0.35f, tone) * (0.45f + 0.55f * cloud(along, across, pitch * 5, seed + 9));
+    float press = smooth(depth, depth - 0.35f, tone)
+        * (0.45f + 0.55f * cloud(along, across, pitch * 5, seed + 9));
     return 1 - press * 0.55f * smooth(0.25f, 0.85f, line);
 }
 
@@ -158,7 +162,8 @@ static void sketch(work *w, picture *p)
         for (int x = 0; x < p->w; x++) {
             size_t i = (size_t)y * (size_t)p->w + (size_t)x;
             float dodge = fminf(1, tone->v[i] / fmaxf(0.02f, 1 - inverse->v[i]));
-            float v = powf(dodge, 2.4f) * mixf(0.42f, 1, lines->v[i]) * mixf(0.62f, 1, smooth(0.1f, 0.6f, tone->v[i]));
+            float v = powf(dodge, 2.4f) * mixf(0.42f, 1, lines->v[i]);
+            v *= mixf(0.62f, 1, smooth(0.1f, 0.6f, tone->v[i]));
             v *= hatch(x, y, tone->v[i], 0.52f, 0.85f, pitch, 3);
             v *= hatch(x, y, tone->v[i], 0.28f, -0.6f, pitch, 5);
             float paper = 0.955f + 0.045f * noise(x, y, 4) * cloud((float)x, (float)y, 6, 8);
@@ -227,7 +232,7 @@ static void background_blur(work *w, picture *p)
 static void watercolor(work *w, picture *p)
 {
     picture *wash = picture_copy(w, p);
-    int r = shorter(p) / 90 + 2;
+    int r = shorter(p) / 190 + 2;
     for (int pass = 0; pass < 3; pass++)
         kuwahara(w, wash, r);
     picture_gauss(w, wash, 0.8f);
@@ -238,11 +243,13 @@ static void watercolor(work *w, picture *p)
             size_t i = (size_t)y * (size_t)p->w + (size_t)x;
             float fx = (float)x, fy = (float)y, *px = wash->px + i * 3;
             saturate(px, 1.35f);
-            /* Pigment settles in pools and in the grain of the paper; paint is lighter than light. */
+            /* Pigment settles in pools and in the grain of the paper; paint is lighter than light.
+             */
             float pool = 0.82f + 0.36f * cloud(fx, fy, cell / 7, 21);
             float tooth = 0.93f + 0.14f * cloud(fx, fy, cell / 120 + 2, 31);
-            float from_edge = fminf(fminf(fx, (float)p->w - fx), fminf(fy, (float)p->h - fy)) / cell;
-            float edge = smooth(0.015f, 0.055f, from_edge + 0.05f * (cloud(fx, fy, cell / 9, 41) - 0.5f));
+            float in = fminf(fminf(fx, (float)p->w - fx), fminf(fy, (float)p->h - fy)) / cell;
+            in += 0.05f * (cloud(fx, fy, cell / 9, 41) - 0.5f);
+            float edge = smooth(0.015f, 0.055f, in);
             for (int k = 0; k < 3; k++) {
                 static const float paper[] = { 0.985f, 0.975f, 0.95f };
                 float pigment = (1 - powf(px[k], 0.82f)) * pool * tooth;
@@ -254,7 +261,7 @@ static void watercolor(work *w, picture *p)
 
 static void oil(work *w, picture *p)
 {
-    int r = shorter(p) / 75 + 3;
+    int r = shorter(p) / 170 + 2;
     kuwahara(w, p, r);
     kuwahara(w, p, r);
     /* Light from the upper left on the ridges of the paint. */
@@ -264,7 +271,7 @@ static void oil(work *w, picture *p)
             size_t i = (size_t)y * (size_t)p->w + (size_t)x;
             size_t j = (size_t)(y > 1 ? y - 2 : y) * (size_t)p->w + (size_t)(x > 1 ? x - 2 : x);
             float bristle = cloud((float)x + (float)y * 0.6f, (float)y * 0.25f, 9, 51) - 0.5f;
-            float light = (relief->v[i] - relief->v[j]) * 0.9f + bristle * 0.09f;
+            float light = (relief->v[i] - relief->v[j]) * 0.3f + bristle * 0.07f;
             saturate(p->px + i * 3, 1.3f);
             for (int k = 0; k < 3; k++)
                 p->px[i * 3 + k] = clamp01(contrast(p->px[i * 3 + k], 0.25f) + light);
@@ -315,6 +322,8 @@ static void enhance(work *w, picture *p)
 
 /* ---- choosing ---- */
 
+#define EFFECTS_MAX 3       /* of one prompt: what fits into the helper's CPU limit at MaxSide */
+
 static const struct {
     const char *words;      /* separated by '|'; matched at the beginning of a word */
     effect *run;
@@ -339,7 +348,8 @@ static bool mentions(const char *prompt, const char *words)
     while (*words) {
         size_t len = strcspn(words, "|");
         for (const char *at = prompt; *at; at++)
-            if ((at == prompt || !isalpha((unsigned char)at[-1])) && strncasecmp(at, words, len) == 0)
+            if ((at == prompt || !isalpha((unsigned char)at[-1]))
+                && strncasecmp(at, words, len) == 0)
                 return true;
         words += len + (words[len] == '|');
     }
@@ -349,19 +359,22 @@ static bool mentions(const char *prompt, const char *words)
 bool run_edit(work *w)
 {
     const char *prompt = w->request->prompt ? w->request->prompt : "";
-    bool any = false, styled = false;
+    unsigned used = 0;
+    bool styled = false;
     if (w->request->image_count < 1)
         return fail(w, PXS_FAIL_BAD_REQUEST, "edit needs an image");
     picture *p = picture_load(w, &w->request->images[0], w->max_side, NULL);
     if (!p)
         return false;
-    for (size_t i = 0; i < sizeof effects / sizeof *effects; i++)
+    for (size_t i = 0; i < sizeof effects / sizeof *effects && used < EFFECTS_MAX; i++)
         if (!(styled && effects[i].style) && mentions(prompt, effects[i].words)) {
+            size_t mark = w->block_count;
             effects[i].run(w, p);
-            any = true;
+            drop_memory(w, mark);
+            used++;
             styled = styled || effects[i].style;
         }
-    if (!any)
+    if (!used)
         enhance(w, p);
     return picture_save(w, p);
 }

@@ -73,14 +73,17 @@ static const treatment *find_treatment(const char *mode)
     return NULL;
 }
 
-/* Filters cost per pixel and their work is coarser than the last doubling: at 8x they run at 4x and the
- * rest is interpolated linearly, which looks the same and takes a third of the time. */
+/* Filters cost per pixel and their work is coarser than the last doubling: at 8x they run at 4x and
+ * the rest is interpolated linearly, which looks the same and takes a third of the time. */
 static bool treat(VipsImage **image, const treatment *t, double scale)
 {
     double first = scale > 4 ? scale / 2 : scale, sigma = 0.5 + 0.25 * first;
-    return (!t->median || denoise(image, t->median)) && (t->before <= 0 || sharpen(image, 0.7, t->before))
-        && (t->colour <= 1 || chroma(image, t->lightness, t->colour)) && upscale(image, first, VIPS_KERNEL_LANCZOS3)
-        && sharpen(image, sigma, t->after) && (first >= scale || upscale(image, scale / first, VIPS_KERNEL_LINEAR));
+    return (!t->median || denoise(image, t->median))
+        && (t->before <= 0 || sharpen(image, 0.7, t->before))
+        && (t->colour <= 1 || chroma(image, t->lightness, t->colour))
+        && upscale(image, first, VIPS_KERNEL_LANCZOS3)
+        && sharpen(image, sigma, t->after)
+        && (first >= scale || upscale(image, scale / first, VIPS_KERNEL_LINEAR));
 }
 
 static VipsImage *open_upright(work *w)

@@ -1,5 +1,5 @@
-/* GENERATE: a poster.  The prompt's hash gives the palette and the composition, its words the scene,
- * and the prompt itself is the title. */
+/* GENERATE: a poster.  The prompt's hash gives the palette and the composition, its words the
+ * scene, and the prompt itself is the title. */
 #include "image_ops.h"
 
 #include <ctype.h>
@@ -58,7 +58,8 @@ static void plan_palette(scene *s)
     if (s->sea)
         hues = palettes[pick(s, 1) < 0.5f ? 1 : 5];
     float shift = 0.03f * (pick(s, 2) - 0.5f);
-    hsl_to_rgb(s->night ? 0.62f + shift : hues[0] + shift, 0.55f, s->night ? 0.11f : 0.38f, s->sky_top);
+    hsl_to_rgb((s->night ? 0.62f : hues[0]) + shift, 0.55f, s->night ? 0.11f : 0.38f,
+               s->sky_top);
     hsl_to_rgb(hues[1] + shift, s->night ? 0.35f : 0.72f, s->night ? 0.34f : 0.72f, s->sky_low);
     hsl_to_rgb(s->night ? 0.13f : hues[2], 0.85f, s->night ? 0.90f : 0.88f, s->glow);
     hsl_to_rgb(s->forest ? 0.40f : hues[3], 0.42f, s->night ? 0.06f : 0.14f, s->land);
@@ -207,16 +208,17 @@ static void draw_land(const scene *s, picture *p)
         for (int k = 0; k < 3; k++)     /* distance is the colour of the air */
             colour[k] = mixf(s->sky_low[k] * 0.92f, s->land[k], powf(near, 0.75f));
         for (int x = 0; x < p->w; x++) {
-            float height = outline(s, (float)x / (float)p->w, layer) * (float)p->h * (1.15f - 0.35f * near);
+            float height = outline(s, (float)x / (float)p->w, layer) * (float)p->h;
+            height *= 1.15f - 0.35f * near;
             float top = foot - height;
             for (int y = top < 0 ? 0 : (int)top; y < p->h; y++) {
                 float *px = p->px + ((size_t)y * (size_t)p->w + (size_t)x) * 3;
-                float mist = 1 - 0.30f * smooth(top, top + 0.24f * (float)p->h, (float)y) * (1 - near);
+                float mist = smooth(top, top + 0.24f * (float)p->h, (float)y);
                 float c[3] = { colour[0], colour[1], colour[2] };
                 if (s->city && layer > 0 && (float)y > top + 6
                     && (float)y < top + 0.30f * (float)p->h && lit_window(s, x, y, p, layer))
                     blend(c, s->glow, 0.55f * near);
-                blend(c, s->sky_low, 1 - mist);
+                blend(c, s->sky_low, 0.30f * mist * (1 - near));
                 blend(px, c, clamp01((float)y - top));
             }
         }
@@ -233,7 +235,8 @@ static void draw_sea(work *w, const scene *s, picture *p)
         for (int x = 0; x < p->w; x++) {
             float cell = 6 + 50 * depth * (float)p->h / 900;
             float wave = cloud((float)x * 0.35f, (float)y * 2.2f, cell, s->seed % 31) - 0.5f;
-            int sy = level - (int)((float)(y - level) * 1.05f + wave * 90 * depth * (float)p->h / 900);
+            float ripple = wave * 90 * depth * (float)p->h / 900;
+            int sy = level - (int)((float)(y - level) * 1.05f + ripple);
             int sx = x + (int)(wave * 70 * depth * (float)p->w / 900);
             sy = sy < 0 ? 0 : sy > level ? level : sy;
             sx = sx < 0 ? 0 : sx >= p->w ? p->w - 1 : sx;
@@ -241,7 +244,8 @@ static void draw_sea(work *w, const scene *s, picture *p)
             float *px = p->px + ((size_t)y * (size_t)p->w + (size_t)x) * 3;
             float crest = smooth(0.13f, 0.24f, wave) * 0.28f;
             for (int k = 0; k < 3; k++)
-                px[k] = mixf(mixf(from[k] * 0.86f, s->land[k], 0.20f + 0.45f * depth), s->glow[k], crest);
+                px[k] = mixf(mixf(from[k] * 0.86f, s->land[k], 0.20f + 0.45f * depth), s->glow[k],
+                             crest);
         }
     }
 }
@@ -252,7 +256,7 @@ static void draw_sea(work *w, const scene *s, picture *p)
 static char *make_title(work *w, const char *prompt)
 {
     const size_t longest = 72;
-    char *text = w->call->alloc(w->call, longest + 8), *to = text;
+    char *text = take_memory(w, longest + 8), *to = text;
     for (const char *from = prompt; *from && (size_t)(to - text) < longest; from++)
         if (!strchr("<>&\r\n\t", *from))
             *to++ = *from;
@@ -277,8 +281,9 @@ static unsigned char *render_text(const char *text, int width, int height, int *
     VipsImage *image = NULL, *flat = NULL;
     unsigned char *bytes = NULL;
     size_t size;
-    if (text[0] && vips_text(&image, text, "font", "DejaVu Serif Bold, Serif Bold", "width", width, "height",
-                             height, "align", VIPS_ALIGN_CENTRE, NULL) == 0
+    if (text[0]
+        && vips_text(&image, text, "font", "DejaVu Serif Bold, Serif Bold", "width", width,
+                     "height", height, "align", VIPS_ALIGN_CENTRE, NULL) == 0
         && vips_cast_uchar(image, &flat, NULL) == 0 && flat->Bands == 1) {
         bytes = vips_image_write_to_memory(flat, &size);
         *tw = flat->Xsize;
@@ -323,7 +328,8 @@ static void draw_frame(const scene *s, picture *p)
     for (int y = 0; y < p->h; y++)
         for (int x = 0; x < p->w; x++) {
             float *px = p->px + ((size_t)y * (size_t)p->w + (size_t)x) * 3;
-            float in = fminf(fminf((float)x, (float)(p->w - 1 - x)), fminf((float)y, (float)(p->h - 1 - y)));
+            float in = fminf(fminf((float)x, (float)(p->w - 1 - x)),
+                             fminf((float)y, (float)(p->h - 1 - y)));
             float n = (noise(x, y, s->seed) - 0.5f) * 0.035f;
             for (int k = 0; k < 3; k++)
                 px[k] = clamp01(px[k] + n);

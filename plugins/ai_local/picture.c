@@ -34,12 +34,39 @@ long param_number(const work *w, const char *name, long min, long max, long fall
     return n;
 }
 
+void *take_memory(work *w, size_t size)
+{
+    if (w->block_count == w->block_size) {
+        w->block_size = w->block_size ? w->block_size * 2 : 64;
+        w->blocks = realloc(w->blocks, w->block_size * sizeof *w->blocks);
+        if (!w->blocks)
+            abort();
+    }
+    void *block = calloc(1, size ? size : 1);
+    if (!block)
+        abort();
+    return w->blocks[w->block_count++] = block;
+}
+
+void drop_memory(work *w, size_t mark)
+{
+    while (w->block_count > mark)
+        free(w->blocks[--w->block_count]);
+    w->room = NULL;         /* it may have been among them */
+    w->room_len = 0;
+    if (!mark) {
+        free(w->blocks);
+        w->blocks = NULL;
+        w->block_size = 0;
+    }
+}
+
 picture *picture_new(work *w, int width, int height)
 {
-    picture *p = w->call->alloc(w->call, sizeof *p);
+    picture *p = take_memory(w, sizeof *p);
     p->w = width;
     p->h = height;
-    p->px = w->call->alloc(w->call, (size_t)width * (size_t)height * 3 * sizeof *p->px);
+    p->px = take_memory(w, (size_t)width * (size_t)height * 3 * sizeof *p->px);
     return p;
 }
 
@@ -52,10 +79,10 @@ picture *picture_copy(work *w, const picture *from)
 
 plane *plane_new(work *w, int width, int height)
 {
-    plane *p = w->call->alloc(w->call, sizeof *p);
+    plane *p = take_memory(w, sizeof *p);
     p->w = width;
     p->h = height;
-    p->v = w->call->alloc(w->call, (size_t)width * (size_t)height * sizeof *p->v);
+    p->v = take_memory(w, (size_t)width * (size_t)height * sizeof *p->v);
     return p;
 }
 
@@ -68,7 +95,8 @@ static unsigned char *decode(const char *path, int max_side, int *width, int *he
     VipsImage *b = NULL, *c = NULL, *d = NULL;
     unsigned char *bytes = NULL;
     size_t size;
-    if (a && !vips_autorot(a, &b, NULL) && !vips_colourspace(b, &c, VIPS_INTERPRETATION_sRGB, NULL)) {
+    if (a && !vips_autorot(a, &b, NULL)
+        && !vips_colourspace(b, &c, VIPS_INTERPRETATION_sRGB, NULL)) {
         double scale = (double)max_side / VIPS_MAX(c->Xsize, c->Ysize);
         int failed = scale < 1 ? vips_resize(c, &d, scale, NULL) : vips_copy(c, &d, NULL);
         if (!failed && d->BandFmt == VIPS_FORMAT_UCHAR && d->Bands >= 3) {
@@ -139,8 +167,8 @@ bool image_save(work *w, VipsImage *image)
     bool large = (int64_t)image->Xsize * image->Ysize > 6000000;
     if (strcmp(format, "webp") == 0) {
         w->result->mime = "image/webp";
-        failed = vips_webpsave_buffer(image, &data, &len, "Q", w->quality, "effort", 2, "strip", TRUE,
-                                      NULL);
+        failed = vips_webpsave_buffer(image, &data, &len, "Q", w->quality, "effort", 2, "strip",
+                                      TRUE, NULL);
     } else if (strcmp(format, "png") == 0 && !large) {
         w->result->mime = "image/png";
         failed = vips_pngsave_buffer(image, &data, &len, "compression", 3, "strip", TRUE, NULL);
@@ -159,7 +187,7 @@ bool image_save(work *w, VipsImage *image)
 static unsigned char *to_bytes(work *w, const picture *from)
 {
     size_t count = (size_t)from->w * (size_t)from->h * 3;
-    unsigned char *bytes = w->call->alloc(w->call, count);
+    unsigned char *bytes = take_memory(w, count);
     for (size_t i = 0; i < count; i++) {
         float x = clamp01(from->px[i]) * 255.0f;
         float dither = x > 1 && x < 254 ? noise((int)(i % 65521), (int)(i / 65521), 77) - 0.5f : 0;

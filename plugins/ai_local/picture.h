@@ -1,6 +1,5 @@
-/* Pictures of ai_local: interleaved RGB as floats, 0..1, gamma-encoded sRGB, and single planes of the
- * same kind.  Memory comes from the call and is never freed by hand: the process ends with the
- * operation.  One thread. */
+/* Pictures of ai_local: interleaved RGB as floats, 0..1, gamma-encoded sRGB, and single planes of
+ * the same kind.  Memory comes from take_memory() and is given back by drop_memory().  One thread. */
 #ifndef AI_LOCAL_PICTURE_H
 #define AI_LOCAL_PICTURE_H
 
@@ -25,9 +24,16 @@ typedef struct {
     pxs_ai_result *result;
     int max_side;       /* pixels of a result's longer side */
     int quality;        /* 1..100 */
-    float *room;        /* scratch of the box filters, kept because nothing is freed */
+    float *room;        /* scratch that the box filters share */
     size_t room_len;
+    void **blocks;      /* what take_memory() gave */
+    size_t block_count, block_size;
 } work;
+
+/* Zeroed memory; never NULL (the process aborts, which the host reports as a crash). */
+void *take_memory(work *w, size_t size);
+/* Frees everything taken since block_count was `mark`; 0 = everything. */
+void drop_memory(work *w, size_t mark);
 
 /* Sets the failure and returns false. */
 bool fail(work *w, pxs_fail_class klass, const char *message);
@@ -39,8 +45,8 @@ picture *picture_new(work *w, int width, int height);
 picture *picture_copy(work *w, const picture *from);
 plane *plane_new(work *w, int width, int height);
 
-/* Decodes a file, at most max_side pixels long. `alpha` receives the transparency, NULL when there is
- * none or nobody asks. NULL after fail(). */
+/* Decodes a file, at most max_side pixels long. `alpha` receives the transparency, NULL when there
+ * is none or nobody asks. NULL after fail(). */
 picture *picture_load(work *w, const pxs_image *image, int max_side, plane **alpha);
 /* Encodes into result->output_path: PNG, or JPEG/WebP when the parameter "format" asks. */
 bool picture_save(work *w, const picture *from);
@@ -50,7 +56,7 @@ picture *picture_resize(work *w, const picture *from, int width, int height);
 
 float clamp01(float x);
 float mixf(float a, float b, float t);
-float smooth(float edge0, float edge1, float x);    /* 0 below edge0, 1 above edge1, smooth between */
+float smooth(float edge0, float edge1, float x);    /* 0 below edge0, 1 above edge1 */
 /* Repeatable noise in 0..1 for a place; `seed` tells layers apart. */
 float noise(int x, int y, unsigned seed);
 /* The same, interpolated over cells of `cell` pixels, four octaves: clouds, paper, water. */

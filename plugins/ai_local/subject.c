@@ -92,7 +92,8 @@ static blob flood(unsigned char *mark, int width, int height, int start, int *st
     return b;
 }
 
-/* How much a shape is like a face: filled, not too long, not everything, rather high and central. */
+/* How much a shape is like a face: filled, not too long, not everything, rather high and central.
+ */
 static float face_score(const blob *b, int width, int height)
 {
     float bw = (float)(b->x1 - b->x0 + 1), bh = (float)(b->y1 - b->y0 + 1);
@@ -101,8 +102,8 @@ static float face_score(const blob *b, int width, int height)
     float cx = ((float)(b->x0 + b->x1) / 2 / (float)width - 0.5f) * 2;
     float top = (float)b->y0 / (float)height;
     /* A small one is believed only where heads are. */
-    if (share < (top < 0.35f ? 0.005f : 0.015f) || share > 0.4f || fill < 0.5f || aspect < 0.85f || aspect > 2.8f
-        || fabsf(cx) > 0.75f || top > 0.7f)
+    if (share < (top < 0.35f ? 0.005f : 0.015f) || share > 0.4f || fill < 0.5f
+        || aspect < 0.85f || aspect > 2.8f || fabsf(cx) > 0.75f || top > 0.7f)
         return 0;
     return sqrtf(share) * fill * (1.1f - cx * cx) * (1.2f - top);
 }
@@ -112,8 +113,8 @@ spot find_face(work *w, const picture *from)
     picture *small = small_copy(w, from);
     plane *skin = plane_new(w, small->w, small->h);
     size_t count = (size_t)small->w * (size_t)small->h;
-    unsigned char *mark = w->call->alloc(w->call, count);
-    int *stack = w->call->alloc(w->call, count * sizeof *stack);
+    unsigned char *mark = take_memory(w, count);
+    int *stack = take_memory(w, count * sizeof *stack);
     float up = (float)from->w / (float)small->w, best = 0;
     spot s = { 0, 0, 0, 0, false };
     for (size_t i = 0; i < count; i++)
@@ -130,7 +131,8 @@ spot find_face(work *w, const picture *from)
             continue;
         best = score;
         float bw = (float)(b.x1 - b.x0 + 1), bh = fminf((float)(b.y1 - b.y0 + 1), bw * 1.35f);
-        s = (spot){ ((float)b.x0 + bw / 2) * up, ((float)b.y0 + bh / 2) * up, bw * up, bh * up, true };
+        s = (spot){ ((float)b.x0 + bw / 2) * up, ((float)b.y0 + bh / 2) * up, bw * up, bh * up,
+                    true };
     }
     if (!s.found) {
         float spread;
@@ -156,8 +158,8 @@ static int bin_of(const float *rgb)
     return (b[0] * BINS + b[1]) * BINS + b[2];
 }
 
-/* Where a subject would be before looking at colours: an ellipse around the spot, widening downwards,
- * because people and things stand on the lower edge. */
+/* Where a subject would be before looking at colours: an ellipse around the spot, widening
+ * downwards, because people and things stand on the lower edge. */
 static void prior(plane *p, const spot *s, float size)
 {
     for (int y = 0; y < p->h; y++)
@@ -173,8 +175,8 @@ static void prior(plane *p, const spot *s, float size)
  * pixel, mixed with where it lies. */
 static void colour_odds(work *w, const picture *small, const plane *where, plane *mask)
 {
-    float *fore = w->call->alloc(w->call, BINS * BINS * BINS * sizeof *fore);
-    float *back = w->call->alloc(w->call, BINS * BINS * BINS * sizeof *back);
+    float *fore = take_memory(w, BINS * BINS * BINS * sizeof *fore);
+    float *back = take_memory(w, BINS * BINS * BINS * sizeof *back);
     size_t count = (size_t)small->w * (size_t)small->h;
     float fore_sum = 0, back_sum = 0;
     for (size_t i = 0; i < count; i++) {
