@@ -122,14 +122,16 @@ static void table_full(px_cache *cache, int64_t now, px_rate_verdict *verdict, c
     }
 }
 
-/* A key without a slot. */
+/* A key without a slot. The time is read under the lock: by an older one, slots that were used and
+ * refilled meanwhile would look busy. */
 static bool take_new(px_cache *cache, px_shm_slot *bucket, pthread_mutex_t *lock, uint64_t tag,
-                     const px_gcra *g, int64_t now, int64_t cost, px_rate_verdict *verdict)
+                     const px_gcra *g, int64_t cost, px_rate_verdict *verdict)
 {
     px_shm_slot *slot;
-    int64_t next;
+    int64_t now, next;
     bool done = true;
     px_shm_lock(lock);
+    now = px_now() * 1000;
     slot = find_slot(bucket, tag);
     if (slot && __atomic_load_n(&slot->tat, __ATOMIC_ACQUIRE) != PX_RATE_BUSY) {
         done = false;               /* somebody else made it meanwhile: take there */
@@ -163,7 +165,7 @@ px_err *px_shm_take(px_cache *cache, const char *key, int64_t limit, int64_t win
             px_gcra_decide(&g, 0, now, 0, verdict, &unused);    /* never seen: full, and stays unseen */
             return NULL;
         }
-        if (take_new(cache, bucket, lock, tag, &g, now, cost, verdict)) {
+        if (take_new(cache, bucket, lock, tag, &g, cost, verdict)) {
             return NULL;
         }
     }
