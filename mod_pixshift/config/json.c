@@ -358,7 +358,7 @@ static px_err *read_all(px_settings *s, json_object *top)
 
 px_err *px_settings_from_json(apr_pool_t *pool, const char *json, size_t len, px_settings **out)
 {
-    px_json_limits limits = {16, 200000, 0};
+    px_json_limits limits = {.max_depth = 16, .max_values = 200000};
     px_settings *s = px_settings_make(pool);
     json_object *top = NULL;
     px_err *err = px_json_parse(pool, json, len, &limits, &top);
