@@ -303,7 +303,7 @@ px_err *px_helper_submit(apr_pool_t *pool, px_helper *h, const px_helper_task *w
     if (!ok) {
         int error = errno;
         free_task(t);
-        return px_error(pool, PX_E_INTERNAL, "PXS1507", "a file of an image task: %s",
+        return px_error(pool, PX_E_INTERNAL, "PXS1510", "a file of an image task: %s",
                         strerror(error));
     }
     t->done = done;

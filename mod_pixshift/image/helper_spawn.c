@@ -92,7 +92,7 @@ px_err *px_helper_spawn(apr_pool_t *pool, const px_helper_config *config, px_hel
     if (error) {
         close_pair(socks);
         close_pair(status);
-        return px_error(pool, PX_E_UNAVAILABLE, "PXS1501", "%s: %s", config->program,
+        return px_error(pool, PX_E_UNAVAILABLE, "PXS1509", "%s: %s", config->program,
                         strerror(error));
     }
     close(status[0]);

@@ -34,7 +34,7 @@ px_err *px_helper_run_sync(apr_pool_t *pool, px_helper *h, const px_helper_task 
     while (!err && !w.done) {
         struct pollfd polled = { .fd = px_helper_fd(h), .events = POLLIN };
         if (poll(&polled, 1, px_helper_timeout_ms(h)) < 0 && errno != EINTR)
-            return px_error(pool, PX_E_INTERNAL, "PXS1507", "poll: %s", strerror(errno));
+            return px_error(pool, PX_E_INTERNAL, "PXS1511", "poll: %s", strerror(errno));
         px_helper_process(h);
     }
     return err;
@@ -69,9 +69,9 @@ px_err *px_helper_read_all(apr_pool_t *pool, int fd, size_t limit, char **data, 
 {
     struct stat st;
     if (fstat(fd, &st) != 0)
-        return px_error(pool, PX_E_INTERNAL, "PXS1508", "fstat: %s", strerror(errno));
+        return px_error(pool, PX_E_INTERNAL, "PXS1512", "fstat: %s", strerror(errno));
     if (st.st_size < 0 || (size_t)st.st_size > limit)
-        return px_error(pool, PX_E_FILE_TOO_LARGE, "PXS1508", "%lld bytes are over %zu",
+        return px_error(pool, PX_E_FILE_TOO_LARGE, "PXS1513", "%lld bytes are over %zu",
                         (long long)st.st_size, limit);
     size_t size = (size_t)st.st_size, done = 0;
     char *bytes = apr_palloc(pool, size + 1);
@@ -80,7 +80,7 @@ px_err *px_helper_read_all(apr_pool_t *pool, int fd, size_t limit, char **data, 
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
-            return px_error(pool, PX_E_INTERNAL, "PXS1508", "reading an image: %s",
+            return px_error(pool, PX_E_INTERNAL, "PXS1514", "reading an image: %s",
                             got < 0 ? strerror(errno) : "it became shorter");
         done += (size_t)got;
     }
