@@ -270,6 +270,11 @@ static void set_safety(px_transfer *t)
         curl_easy_setopt(easy, CURLOPT_CAINFO, t->net->config.ca_file);
     }
     px_guard_install(t);
+    /* Curl sends a request again by itself when a kept connection turns out dead; for calls that
+     * create something that would be a blind repetition. */
+    if (!px_exchange_idempotent(t->exchange) && !t->exchange->idempotency_key) {
+        curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+    }
 }
 
 static void set_common(px_transfer *t)
