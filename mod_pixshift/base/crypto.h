@@ -28,12 +28,12 @@ unsigned char *px_unseal(apr_pool_t *pool, const unsigned char key[32], const ch
                          const char *sealed, size_t *len);
 
 /* Passwords: crypt(3) over base64(HMAC-SHA256(pepper, password)), so that length, NUL and the
- * 72-byte cut of bcrypt do not matter. `scheme` = "bcrypt" (cost 12) or "yescrypt". 50-400 ms of CPU:
- * at most 2 at once per process, a short queue, then UNAVAILABLE. */
+ * 72-byte cut of bcrypt do not matter. `scheme` = "bcrypt" (cost 12) or "yescrypt". 50-400 ms of
+ * CPU: at most 2 at once per process, a queue of 20 (10 s at most), then UNAVAILABLE. */
 px_err *px_password_hash(apr_pool_t *pool, const char *pepper, const char *password,
                          const char *scheme, int cost, const char **hash);
-/* *match tells the verdict; a NULL hash does the same work and never matches (no enumeration by
- * time). *rehash is set when the stored form is weaker than scheme/cost. */
+/* *match tells the verdict; a NULL or unreadable hash does the same work and never matches (no
+ * enumeration by time). *rehash is set when the stored form is weaker than scheme/cost. */
 px_err *px_password_verify(apr_pool_t *pool, const char *pepper, const char *password,
                            const char *hash, const char *scheme, int cost, bool *match,
                            bool *rehash);

@@ -153,8 +153,8 @@ static bool weaker(apr_pool_t *pool, const char *hash, const char *scheme, int c
     return end && strncmp(hash, now, (size_t)(end - now) + 1) != 0;
 }
 
-/* Work for an account that does not exist or whose stored hash crypt(3) cannot read: it must cost the
- * same and never match. */
+/* Work for an account that does not exist or whose stored hash crypt(3) cannot read: it must cost
+ * the same and never match. */
 static const char *dummy_setting(apr_pool_t *pool, const char *scheme, int cost)
 {
     const char *prefix = prefix_of(scheme);
@@ -171,7 +171,7 @@ px_err *px_password_verify(apr_pool_t *pool, const char *pepper, const char *pas
     px_err *err;
     *match = *rehash = false;
     if (!fallback) {
-        return px_error(pool, PX_E_INTERNAL, "PXS1021", "crypt refuses scheme %s with cost %d",
+        return px_error(pool, PX_E_INTERNAL, "PXS1024", "crypt refuses scheme %s with cost %d",
                         scheme, cost);
     }
     err = gate_enter(pool);

@@ -41,9 +41,9 @@ typedef struct px_err_detail {
 
 typedef struct px_err {
     px_err_id id;
-    const char *text;        /* safe text shown to the client: the row's, or a more exact sentence */
+    const char *text;        /* safe text for the client: the row's, or a more exact sentence */
     const char *cause;       /* private: for the log only; never in a reply; may be NULL */
-    const char *log_id;      /* "PXS1234" under which the host logs the cause; may be NULL */
+    const char *log_id;      /* "PXSnnnn" under which the host logs the cause; may be NULL */
     int retry_after;         /* seconds; 0 = no Retry-After header */
     px_err_detail *details;  /* in order of adding */
     apr_pool_t *pool;

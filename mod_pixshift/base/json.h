@@ -1,7 +1,7 @@
 /* JSON in and out.
  *
- * In: px_json_check is a strict, allocation-free RFC 8259 check (RELIABILITY §0: json-c alone accepts
- * bad input and loses members when memory is short).  px_json_parse runs it, parses with json-c and
+ * In: px_json_check is a strict, allocation-free RFC 8259 check (json-c alone accepts bad input and
+ * loses members when memory is short).  px_json_parse runs it, parses with json-c and
  * compares the tree with the check's counts.  Getters return borrowed pointers that live as long as
  * the pool.  Out: px_jw writes JSON straight into a buffer, spelling keys for the dialect.
  * No I/O; one thread per object. */
@@ -21,7 +21,7 @@ typedef struct {
     unsigned max_depth;     /* containers inside each other; default 32 */
     size_t max_values;      /* values of all kinds; default 100 000 */
     size_t max_string;      /* bytes of one raw string; 0 = no limit beyond the text's own */
-    bool allow_duplicates;  /* RFC 8259 only discourages repeated keys; px_json_parse refuses always */
+    bool allow_duplicates;  /* repeated keys pass the check; px_json_parse never lets them */
 } px_json_limits;
 
 typedef struct {
@@ -30,17 +30,18 @@ typedef struct {
     size_t elements;        /* array elements */
     size_t strings;         /* string values (not keys) */
     size_t string_bytes;    /* decoded bytes of all keys and string values */
-    size_t nuls;            /* \u0000 escapes: legal JSON that C strings and PostgreSQL cannot hold */
+    size_t nuls;            /* \u0000 escapes: legal, but C and PostgreSQL cannot hold them */
     unsigned depth;         /* deepest nesting seen */
     size_t pairs;           /* escaped surrogate pairs: json-c decodes some of them wrongly */
     size_t error_at;        /* byte offset of the first fault */
 } px_json_stats;
 
 /* NULL when `text` is one well-formed JSON text in UTF-8 within the limits: no BOM, no duplicate
- * keys in an object (compared after unescaping; unless allowed), integers within int64, other numbers below 1e308,
- * no lone surrogates; else a static sentence that says what is wrong, with stats->error_at.  No
- * allocation, no recursion, linear time: keys of open objects sit in a fixed hash table, so one text
- * may have at most PX_JSON_OPEN_MEMBERS members open at once. `limits` NULL = defaults. */
+ * keys in an object (compared after unescaping; unless allowed), integers within int64, other
+ * numbers below 1e308, no lone surrogates; else a static sentence that says what is wrong, with
+ * stats->error_at.  No allocation, no recursion, linear time: keys of open objects sit in a fixed
+ * hash table, so one text may have at most PX_JSON_OPEN_MEMBERS members open at once.  `limits` and
+ * `stats` may be NULL. */
 const char *px_json_check(const char *text, size_t len, const px_json_limits *limits,
                           px_json_stats *stats);
 

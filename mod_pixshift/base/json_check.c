@@ -347,7 +347,7 @@ const char *px_json_check(const char *text, size_t len, const px_json_limits *li
 {
     /* About 170 KiB of stack, of which only `bucket` and what the text needs is touched. */
     checker c;
-    px_json_stats own;
+    px_json_stats own = {0};
     step now = AT_VALUE;
     c.text = text;
     c.len = len;

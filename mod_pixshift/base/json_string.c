@@ -108,7 +108,7 @@ static const char *read_escape(reader *r)
     return NULL;
 }
 
-/* Raw bytes are taken one at a time: whether they are UTF-8 is checked once for the whole string. */
+/* Raw bytes are taken one at a time: the whole string is checked for UTF-8 once. */
 static const char *read_piece(reader *r)
 {
     unsigned char c = (unsigned char)*r->at;

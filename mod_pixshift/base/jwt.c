@@ -119,12 +119,12 @@ px_err *px_jwt_issue(apr_pool_t *pool, const px_jwt_keys *keys, const px_jwt_cla
     }
     *token = sign(pool, keys->first, claims_json(pool, keys, claims), &err);
     if (!*token) {
-        return px_error(pool, PX_E_INTERNAL, "PXS1032", "cjose: %s",
+        return px_error(pool, PX_E_INTERNAL, "PXS1035", "cjose: %s",
                         err.message ? err.message : "out of memory");
     }
     if (strlen(*token) > PX_JWT_MAX_LEN) {
         *token = NULL;
-        return px_error(pool, PX_E_INTERNAL, "PXS1034", "the token would be too long");
+        return px_error(pool, PX_E_INTERNAL, "PXS1036", "the token would be too long");
     }
     return NULL;
 }

@@ -31,17 +31,17 @@ typedef struct {
 /* An empty table for one issuer and audience (both required, compared exactly). */
 px_jwt_keys *px_jwt_keys_make(apr_pool_t *pool, const char *issuer, const char *audience);
 
-/* Adds a key. The first one signs; all verify, so a rotation adds the new key in front and keeps the
- * old one until its last token has expired.  INTERNAL when the kid is malformed or taken or the
- * secret is short. */
+/* Adds a key. The first one signs; all verify, so a rotation adds the new key in front and keeps
+ * the old one until its last token has expired.  INTERNAL when the kid is malformed or taken or
+ * the secret is short. */
 px_err *px_jwt_keys_add(px_jwt_keys *keys, const char *kid, const void *secret, size_t secret_len);
 
 px_err *px_jwt_issue(apr_pool_t *pool, const px_jwt_keys *keys, const px_jwt_claims *claims,
                      const char **token);
 
-/* Verifies everything: form, header, signature, issuer, audience, times (±60 s). `now` is px_now().
- * AUTH_INVALID for whatever is wrong, AUTH_EXPIRED only for a genuine token past its `exp`; the
- * reason is in the error's `cause` (never in the reply). */
+/* Verifies everything: form, header, signature, issuer, audience, times (60 s of skew). `now` is
+ * px_now().  AUTH_INVALID for whatever is wrong, AUTH_EXPIRED only for a genuine token past its
+ * `exp`; the reason is in the error's `cause` (never in the reply). */
 px_err *px_jwt_verify(apr_pool_t *pool, const px_jwt_keys *keys, const char *token, int64_t now,
                       px_jwt_claims *claims);
 

@@ -8,7 +8,7 @@
 
 typedef enum { PX_LOG_ERROR, PX_LOG_WARN, PX_LOG_NOTICE, PX_LOG_INFO, PX_LOG_DEBUG } px_log_level;
 
-/* Receives one finished line without newline, of the form "PXS1234: text". */
+/* Receives one finished line without newline, of the form "PXSnnnn: text". */
 typedef void px_log_sink(void *baton, px_log_level level, const char *line);
 
 void px_log_set_sink(px_log_sink *sink, void *baton);

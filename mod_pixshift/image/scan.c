@@ -1,4 +1,4 @@
-/* The structural scan: entry, recognising, limits, and what must not stand in or behind a picture. */
+/* The structural scan: entry, recognising, limits, what must not stand in or behind a picture. */
 #include "scan_inside.h"
 
 #include <string.h>
@@ -132,7 +132,7 @@ bool px_scan_trailing(px_scan_job *job, size_t end)
     return px_scan_refuse(job, "trailing_data", "Something follows the end of the picture.");
 }
 
-/* A ZIP is found from its end: the end record with a comment that reaches exactly the file's end. */
+/* A ZIP is found from its end: the end record whose comment reaches exactly the file's end. */
 static bool is_zip_too(const px_scan_job *job)
 {
     size_t reach = ZIP_END_LEN + ZIP_COMMENT_MAX;

@@ -46,6 +46,11 @@ bool px_scan(const void *bytes, size_t len, const px_scan_limits *limits, px_sca
 px_err *px_image_scan(apr_pool_t *pool, const void *bytes, size_t len,
                       const px_scan_limits *limits, px_scan_result *result);
 
+/* Takes the text chunks (tEXt, zTXt, iTXt) out of a PNG that px_scan accepted, in place, and
+ * returns the new length: decoders expand compressed text although nobody reads it.  Other formats
+ * stay. */
+size_t px_scan_drop_text(void *bytes, size_t len);
+
 /* The limits with their defaults filled in. */
 px_scan_limits px_scan_limits_filled(const px_scan_limits *limits);
 

@@ -136,7 +136,8 @@ static bool enough_data(jpeg *j)
     uint64_t blocks = (uint64_t)((j->job->result->width + 7) / 8)
         * ((j->job->result->height + 7) / 8);
     if (j->entropy < blocks / 8) {
-        return refuse(j, "data_too_short", "The file holds too little data for its size in pixels.");
+        return refuse(j, "data_too_short",
+                      "The file holds too little data for its size in pixels.");
     }
     return true;
 }
@@ -214,9 +215,9 @@ static bool walk(jpeg *j)
     }
 }
 
-/* Phones put depth maps, gain maps and previews behind the picture as further JPEGs and say so in an
- * MPF segment.  They are never decoded, so their size does not matter, but they must be JPEGs to the
- * last byte: that leaves no room for another kind of file.  *end moves behind the last one. */
+/* Phones put depth maps, gain maps and previews behind the picture as further JPEGs and say so in
+ * an MPF segment.  They are never decoded, so their size does not matter, but they must be JPEGs to
+ * the last byte: that leaves no room for another kind of file.  *end moves behind the last one. */
 static bool walk_further_pictures(px_scan_job *job, size_t *end)
 {
     for (int i = 1; i < PICTURES_MAX; i++) {

@@ -85,7 +85,7 @@ static bool read_data(png *p)
     return true;
 }
 
-/* Only how much of it there is matters here; the helper drops it before decoding. */
+/* Only how much of it there is matters here; px_scan_drop_text keeps it from decoders. */
 static bool read_text(png *p, const char *type)
 {
     const unsigned char *end = memchr(p->data, 0, p->len);
@@ -109,6 +109,11 @@ static bool is(const char *type, const char *name)
     return memcmp(type, name, 4) == 0;
 }
 
+static bool is_text(const char *type)
+{
+    return is(type, "tEXt") || is(type, "zTXt") || is(type, "iTXt");
+}
+
 static bool read_ancillary(png *p, const char *type)
 {
     if (is(type, "acTL") || is(type, "fcTL") || is(type, "fdAT")) {
@@ -121,7 +126,7 @@ static bool read_ancillary(png *p, const char *type)
     if (is(type, "iCCP") && p->len > COMPRESSED_PROFILE_MAX) {
         return refuse(p, "profile", "The PNG's colour profile is too large.");
     }
-    if ((is(type, "tEXt") || is(type, "zTXt") || is(type, "iTXt")) && !read_text(p, type)) {
+    if (is_text(type) && !read_text(p, type)) {
         return false;
     }
     return px_scan_metadata(p->job, (size_t)(p->data - p->job->bytes), p->len);
@@ -155,7 +160,8 @@ static bool enough_data(png *p)
         return refuse(p, "no_data", "The PNG holds no picture data.");
     }
     if ((uint64_t)p->image_data * INFLATE_RATIO_MAX < raw) {
-        return refuse(p, "data_too_short", "The file holds too little data for its size in pixels.");
+        return refuse(p, "data_too_short",
+                      "The file holds too little data for its size in pixels.");
     }
     return true;
 }
@@ -234,4 +240,24 @@ bool px_scan_png(px_scan_job *job)
         at += (size_t)p.len + 12;
     }
     return refuse(&p, "too_many_chunks", "The PNG consists of too many parts.");
+}
+
+size_t px_scan_drop_text(void *bytes, size_t len)
+{
+    unsigned char *file = bytes;
+    size_t from = 8;
+    size_t to = 8;
+    if (len < 8 || memcmp(file, "\x89PNG", 4) != 0) {
+        return len;
+    }
+    while (len - from >= 12 && be32(file + from) <= len - from - 12) {
+        size_t size = (size_t)be32(file + from) + 12;
+        if (!is_text((const char *)file + from + 4)) {
+            memmove(file + to, file + from, size);
+            to += size;
+        }
+        from += size;
+    }
+    memmove(file + to, file + from, len - from);
+    return to + len - from;
 }

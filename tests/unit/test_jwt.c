@@ -41,8 +41,9 @@ static px_err *verify(const char *token)
 }
 
 static const char good_header[] = "{\"alg\":\"HS256\",\"typ\":\"at+jwt\",\"kid\":\"k1\"}";
+#define WHO "{\"iss\":\"https://px.example\",\"aud\":\"pixshift\","
 static const char good_body[] =
-    "{\"iss\":\"https://px.example\",\"aud\":\"pixshift\",\"sub\":\"u1\",\"sid\":\"s1\","
+    WHO "\"sub\":\"u1\",\"sid\":\"s1\","
     "\"jti\":\"j1\",\"iat\":1795255872,\"nbf\":1795255872,\"exp\":1795256772}";
 
 START_TEST(round_trip)
@@ -152,19 +153,22 @@ END_TEST
 #define TIMES "\"iat\":1795255872,\"nbf\":1795255872,\"exp\":1795256772"
 static const char *const bad_bodies[] = {
     "{}", "[]", "null", "x",
-    "{\"iss\":\"https://other\",\"aud\":\"pixshift\",\"sub\":\"u\",\"sid\":\"s\",\"jti\":\"j\"," TIMES "}",
-    "{\"iss\":\"https://px.example\",\"aud\":\"x\",\"sub\":\"u\",\"sid\":\"s\",\"jti\":\"j\"," TIMES "}",
-    "{\"iss\":\"https://px.example\",\"aud\":[\"pixshift\"],\"sub\":\"u\",\"sid\":\"s\",\"jti\":\"j\"," TIMES "}",
-    "{\"iss\":\"https://px.example\",\"aud\":\"pixshift\",\"sid\":\"s\",\"jti\":\"j\"," TIMES "}",
-    "{\"iss\":\"https://px.example\",\"aud\":\"pixshift\",\"sub\":\"\",\"sid\":\"s\",\"jti\":\"j\"," TIMES "}",
-    "{\"iss\":\"https://px.example\",\"aud\":\"pixshift\",\"sub\":\"u\",\"jti\":\"j\"," TIMES "}",
-    "{\"iss\":\"https://px.example\",\"aud\":\"pixshift\",\"sub\":\"u\",\"sid\":\"s\"," TIMES "}",
-    "{\"iss\":\"https://px.example\",\"aud\":\"pixshift\",\"sub\":\"u\",\"sid\":\"s\",\"jti\":\"j\"}",
-    "{\"iss\":\"https://px.example\",\"aud\":\"pixshift\",\"sub\":\"u\",\"sid\":\"s\",\"jti\":\"j\","
+    "{\"iss\":\"https://other\",\"aud\":\"pixshift\","
+    "\"sub\":\"u\",\"sid\":\"s\",\"jti\":\"j\"," TIMES "}",
+    "{\"iss\":\"https://px.example\",\"aud\":\"x\","
+    "\"sub\":\"u\",\"sid\":\"s\",\"jti\":\"j\"," TIMES "}",
+    "{\"iss\":\"https://px.example\",\"aud\":[\"pixshift\"],"
+    "\"sub\":\"u\",\"sid\":\"s\",\"jti\":\"j\"," TIMES "}",
+    WHO "\"sid\":\"s\",\"jti\":\"j\"," TIMES "}",
+    WHO "\"sub\":\"\",\"sid\":\"s\",\"jti\":\"j\"," TIMES "}",
+    WHO "\"sub\":\"u\",\"jti\":\"j\"," TIMES "}",
+    WHO "\"sub\":\"u\",\"sid\":\"s\"," TIMES "}",
+    WHO "\"sub\":\"u\",\"sid\":\"s\",\"jti\":\"j\"}",
+    WHO "\"sub\":\"u\",\"sid\":\"s\",\"jti\":\"j\","
     "\"iat\":1795255872,\"nbf\":1795255872,\"exp\":\"1795256772\"}",
-    "{\"iss\":\"https://px.example\",\"aud\":\"pixshift\",\"sub\":\"u\",\"sid\":\"s\",\"jti\":\"j\","
+    WHO "\"sub\":\"u\",\"sid\":\"s\",\"jti\":\"j\","
     "\"iat\":1795255872,\"nbf\":1795255872,\"exp\":1e99}",
-    "{\"iss\":\"https://px.example\",\"aud\":\"pixshift\",\"sub\":\"u\",\"sid\":\"s\",\"jti\":\"j\","
+    WHO "\"sub\":\"u\",\"sid\":\"s\",\"jti\":\"j\","
     "\"iat\":1795255872,\"nbf\":-5,\"exp\":9223372036854775807}",
 };
 

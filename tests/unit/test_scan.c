@@ -1,4 +1,4 @@
-/* The structural image scan: good pictures made here, every kind of hostile file, sample photographs. */
+/* The structural image scan: good pictures made here, hostile files, sample photographs. */
 #include "unit.h"
 
 #include "base/buf.h"
@@ -529,6 +529,31 @@ START_TEST(refuses_polyglots)
 }
 END_TEST
 
+START_TEST(drops_text)
+{
+    size_t plain;
+    png();
+    plain = file->len;
+    png_header(120, 110, 8, 2);
+    chunk("zTXt", "a\0\0zz", 5);
+    chunk("tEXt", "", 0);
+    png_data(400);
+    chunk("iTXt", "xyz", 3);
+    chunk("IEND", "", 0);
+    zeros(5);
+    file->len = px_scan_drop_text(file->data, file->len);
+    ck_assert_uint_eq(file->len, plain + 5);
+    want_good();
+    for (size_t i = 0; i < plain; i++) {        /* cut or foreign bytes: no harm */
+        unsigned char *copy = malloc(i + 1);
+        memcpy(copy, file->data, i);
+        ck_assert_uint_eq(px_scan_drop_text(copy, i), i);
+        free(copy);
+    }
+    ck_assert_uint_eq(px_scan_drop_text(apr_pstrdup(unit_pool, "hello world"), 11), 11);
+}
+END_TEST
+
 START_TEST(names_other_files)
 {
     static const struct { const char *bytes; size_t len; const char *reason; } rows[] = {
@@ -629,6 +654,7 @@ int main(void)
     tcase_add_test(tc, refuses_webp);
     tcase_add_test(tc, refuses_every_prefix);
     tcase_add_test(tc, refuses_polyglots);
+    tcase_add_test(tc, drops_text);
     tcase_add_test(tc, names_other_files);
     tcase_add_test(tc, maps_to_errors);
     tcase_add_test(tc, sample_photographs);
