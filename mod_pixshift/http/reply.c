@@ -25,18 +25,23 @@ struct px_http_state *px_http_state(px_req *req)
     return req->state;
 }
 
+/* Keeps what is unused: this runs several times a request. */
 void px_reply_reset(px_req *req, px_reply *reply)
 {
+    apr_table_t *headers = reply->headers;
+    px_jw *json = reply->json;
     memset(reply, 0, sizeof(*reply));
     reply->mode = PX_REPLY_JSON;
     reply->status = 200;
-    reply->headers = apr_table_make(req->pool, 16);
-    reply->json = px_jw_make(req->pool, px_http_spelling(req->dialect));
+    reply->headers = headers ? headers : apr_table_make(req->pool, 16);
+    apr_table_clear(reply->headers);
+    reply->json = json && json->buf->len == 0 ? json : px_jw_make(req->pool, PX_SPELL_SNAKE);
+    reply->json->spelling = px_http_spelling(req->dialect);
 }
 
 px_reply *px_reply_make(px_req *req)
 {
-    px_reply *reply = apr_palloc(req->pool, sizeof(*reply));
+    px_reply *reply = apr_pcalloc(req->pool, sizeof(*reply));
     px_reply_reset(req, reply);
     return reply;
 }
