@@ -1,0 +1,173 @@
+/* One suspended connection, as the I/O thread handles it. */
+#include "hub_conn.h"
+#include "base/clock.h"
+#include "reply.h"
+#include "stream.h"
+
+#include <http_connection.h>
+#include <sys/socket.h>
+
+/* A client that does not take its reply for so long is dropped. */
+#define SEND_USEC 60000000
+/* httpd's core filter writes out more than 64 KiB of memory blockingly, and blocking means here that
+ * the client is dropped: larger bodies go piece by piece. */
+#define PIECE 32768
+/* After our FIN the client may still send; closing at once would reset the connection under its last
+ * bytes. */
+#define LINGER_USEC 2000000
+
+void px_conn_adopt(px_stream *stream)
+{
+    /* From here on a full socket buffer is an answer, not a reason to wait. */
+    apr_socket_timeout_set(ap_get_conn_socket(stream->c), 0);
+    stream->suspended_at = px_monotonic();
+    stream->beat_at = stream->suspended_at + PX_STREAM_BEAT_USEC;
+}
+
+/* Behind this the request is logged and its pool is gone. */
+static void end_request(px_stream *stream)
+{
+    request_rec *r = stream->r;
+    px_topics_remove(px_hub_topics(), &stream->waiter);
+    px_req_notes(stream->req);
+    stream->r = NULL;
+    stream->req = NULL;
+    stream->reply = NULL;
+    stream->c->keepalive = AP_CONN_CLOSE;
+    ap_process_request_after_handler(r);
+    px_hub_release();
+}
+
+static void linger(px_stream *stream)
+{
+    int64_t now = px_monotonic();
+    conn_rec *c = stream->c;
+    if (!c->aborted) {
+        ap_shutdown_conn(c, 1);
+        apr_socket_shutdown(ap_get_conn_socket(c), APR_SHUTDOWN_WRITE);
+    } else {
+        apr_socket_shutdown(ap_get_conn_socket(c), APR_SHUTDOWN_READWRITE);
+    }
+    stream->phase = PX_STREAM_LINGERING;
+    stream->close_at = c->aborted || stream->gone ? now : now + LINGER_USEC;
+}
+
+void px_conn_abort(px_stream *stream)
+{
+    if (stream->phase == PX_STREAM_LINGERING) {
+        stream->close_at = px_monotonic();
+        return;
+    }
+    stream->c->aborted = 1;
+    end_request(stream);
+    linger(stream);
+}
+
+/* The last filter is the one that writes to the socket; without a brigade it writes what it holds
+ * back, without blocking. That is also how the MPM completes its writes in 2.4. */
+static apr_status_t write_out(conn_rec *c)
+{
+    ap_filter_t *filter = c->output_filters;
+    while (filter->next) {
+        filter = filter->next;
+    }
+    return filter->frec->filter_func.out_func(filter, NULL);
+}
+
+static void finish(px_stream *stream)
+{
+    px_reply *reply = stream->reply;
+    if (reply->on_sent && px_reply_whole(stream->r)) {
+        reply->on_sent(stream->req, reply->on_sent_baton);
+    }
+    end_request(stream);
+    linger(stream);
+}
+
+/* Passes on the next piece of the body, with its end behind the last one. */
+static apr_status_t pass_piece(px_stream *stream)
+{
+    request_rec *r = stream->r;
+    apr_bucket_brigade *rest = stream->body;
+    apr_bucket_brigade *piece = apr_brigade_create(r->pool, stream->c->bucket_alloc);
+    apr_bucket *split;
+    apr_status_t rv = apr_brigade_partition(rest, PIECE, &split);
+    if (rv != APR_SUCCESS && rv != APR_INCOMPLETE) {
+        return rv;
+    }
+    while (!APR_BRIGADE_EMPTY(rest) && APR_BRIGADE_FIRST(rest) != split) {
+        apr_bucket *bucket = APR_BRIGADE_FIRST(rest);
+        APR_BUCKET_REMOVE(bucket);
+        APR_BRIGADE_INSERT_TAIL(piece, bucket);
+    }
+    if (APR_BRIGADE_EMPTY(rest)) {
+        APR_BRIGADE_INSERT_TAIL(piece, apr_bucket_eos_create(stream->c->bucket_alloc));
+        stream->ended = true;
+    }
+    rv = ap_pass_brigade(r->output_filters, piece);
+    apr_brigade_destroy(piece);
+    return rv;
+}
+
+/* As long as the socket takes it: write what the filters hold back, then the next piece. */
+void px_conn_push(px_stream *stream)
+{
+    conn_rec *c = stream->c;
+    apr_status_t rv;
+    for (;;) {
+        rv = write_out(c);
+        if ((rv != APR_SUCCESS && !APR_STATUS_IS_EAGAIN(rv)) || c->aborted) {
+            px_conn_abort(stream);
+            return;
+        }
+        if (c->data_in_output_filters) {
+            return;     /* epoll tells when to go on */
+        }
+        if (stream->ended) {
+            finish(stream);
+            return;
+        }
+        rv = pass_piece(stream);
+        if (rv != APR_SUCCESS) {
+            px_conn_abort(stream);
+            return;
+        }
+    }
+}
+
+void px_conn_reply(px_stream *stream)
+{
+    stream->phase = PX_STREAM_SENDING;
+    stream->close_at = px_monotonic() + SEND_USEC;
+    px_req_notes(stream->req);
+    if (px_reply_prepare(stream->r, stream->reply, &stream->body) != 0) {
+        px_conn_abort(stream);
+        return;
+    }
+    px_conn_push(stream);
+}
+
+void px_conn_end_stream(px_stream *stream)
+{
+    px_stream_eos(stream->r);
+    end_request(stream);
+    linger(stream);
+}
+
+bool px_conn_bury(px_stream *stream, bool now)
+{
+    conn_rec *c = stream->c;
+    int64_t clock = px_monotonic();
+    char rest[4096];
+    if (!now && (clock < stream->suspended_at + PX_QUARANTINE_USEC
+                 || (!stream->gone && clock < stream->close_at))) {
+        return false;
+    }
+    while (recv(stream->fd, rest, sizeof(rest), MSG_DONTWAIT) > 0) {
+        continue;       /* unread bytes would turn the close into a reset */
+    }
+    /* So the MPM counts one suspended connection less when the pool's cleanups run. */
+    c->cs->state = CONN_STATE_SUSPENDED;
+    apr_pool_destroy(c->pool);
+    return true;
+}

@@ -1,0 +1,23 @@
+/* Replies of mode WAIT and STREAM: the request thread's part, and the steps that both the request
+ * thread (blocking fall-back) and the I/O thread take. */
+#ifndef PX_APACHE_STREAM_H
+#define PX_APACHE_STREAM_H
+
+#include "hub.h"
+
+/* Answers at once, suspends the request, or (where the MPM cannot) holds this thread for a bounded
+ * time. Returns what the handler returns. */
+int px_stream_begin(request_rec *r, px_host *host, px_req *req, px_reply *reply);
+
+/* Runs `resume`. False when the reply is ready to be sent. */
+bool px_stream_still_waiting(px_req *req, px_reply *reply, int *overdue);
+/* Runs `next` and writes what it gave; a heartbeat when that was nothing and `beat`. False when the
+ * stream ends; *failed when it must be cut off rather than ended. */
+bool px_stream_advance(px_req *req, px_reply *reply, bool beat, bool *failed);
+/* Ends a chunked body in an orderly way. */
+void px_stream_eos(request_rec *r);
+
+/* How often `next` is called at least, and heartbeats are sent. */
+#define PX_STREAM_BEAT_USEC 15000000
+
+#endif
