@@ -5,6 +5,8 @@
 #include "base/id.h"
 #include "base/json.h"
 #include "base/jwt.h"
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 
 #define NOW_S 1795255872
 #define NOW (NOW_S * 1000000LL)
@@ -147,6 +149,21 @@ START_TEST(refuses_bad_headers)
         px_err *err = verify(forge(bad_headers[i], good_body, secret));
         ck_assert_msg(err && err->id == PX_E_AUTH_INVALID, "%s", bad_headers[i]);
     }
+}
+END_TEST
+
+/* The same secret used with another algorithm gives a MAC that matches, and still must not pass. */
+START_TEST(refuses_another_algorithm)
+{
+    static const char header[] = "{\"alg\":\"HS512\",\"typ\":\"at+jwt\",\"kid\":\"k1\"}";
+    unsigned char mac[64];
+    const char *input = apr_pstrcat(unit_pool, px_b64url(unit_pool, header, strlen(header)), ".",
+                                    px_b64url(unit_pool, good_body, strlen(good_body)), NULL);
+    make_keys();
+    ck_assert_ptr_nonnull(HMAC(EVP_sha512(), secret, 32, (const unsigned char *)input,
+                               strlen(input), mac, NULL));
+    UNIT_ERR(verify(apr_pstrcat(unit_pool, input, ".", px_b64url(unit_pool, mac, sizeof(mac)),
+                                NULL)), PX_E_AUTH_INVALID);
 }
 END_TEST
 
@@ -294,6 +311,7 @@ int main(void)
     tcase_add_test(tc, refuses_to_issue_nonsense);
     tcase_add_test(tc, rotation);
     tcase_add_test(tc, refuses_bad_headers);
+    tcase_add_test(tc, refuses_another_algorithm);
     tcase_add_test(tc, refuses_bad_claims);
     tcase_add_test(tc, refuses_every_changed_byte);
     tcase_add_test(tc, refuses_bad_forms);

@@ -426,6 +426,11 @@ START_TEST(refuses_webp)
     riff_chunk("ANIM", "abcdef", 6);
     riff_end();
     want("animated");
+    riff_begin();                       /* the flag alone is enough */
+    vp8x(0x02, 200, 150);
+    riff_chunk("VP8 ", vp8, sizeof(vp8));
+    riff_end();
+    want("animated");
     riff_begin();
     vp8x(0, 200, 150);
     riff_chunk("ANMF", "abcdef", 6);
