@@ -21,3 +21,5 @@ DROP FUNCTION pixshift.ledger_hash(bytea, uuid, bigint, text, text, bigint, bigi
 DROP FUNCTION pixshift.wallet_check();
 DROP FUNCTION pixshift.grant_guard();
 DROP FUNCTION pixshift.hold_guard();
+DROP DOMAIN pixshift.credit_note, pixshift.credit_amount, pixshift.credit_key, pixshift.credit_scope,
+    pixshift.grant_kind;
