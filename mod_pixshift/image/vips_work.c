@@ -1,6 +1,7 @@
 /* PROBE, PREPARE and ENCODE; see vips_work.h. */
 #include "vips_work.h"
 #include "vips_load.h"
+#include "vips_webp.h"
 
 #include <errno.h>
 #include <math.h>
@@ -127,14 +128,32 @@ static bool orient(VipsImage **image)
         && step(image, vips_autorot(*image, &next, NULL), &next);
 }
 
+/* Takes every piece of metadata off: position, camera, owner, comments, thumbnails, profile.  The
+ * savers' own "strip" is not enough: libvips 8.14 writes EXIF and profile into WebP in spite of it. */
+static bool strip(VipsImage **image)
+{
+    VipsImage *next = NULL;
+    if (!step(image, vips_copy(*image, &next, NULL), &next))
+        return false;
+    char **fields = vips_image_get_fields(*image);
+    for (char **field = fields; *field; field++)
+        if (strcmp(*field, VIPS_META_SEQUENTIAL) != 0)
+            vips_image_remove(*image, *field);      /* refuses built-in fields such as width */
+    g_strfreev(fields);
+    return true;
+}
+
 static int save(VipsImage *image, px_vips_type type, int quality, void **data, size_t *len)
 {
     if (type == PX_VIPS_JPEG)
         return vips_jpegsave_buffer(image, data, len, "Q", quality, "strip", TRUE,
                                     "optimize_coding", TRUE, NULL);
-    if (type == PX_VIPS_WEBP)
-        return vips_webpsave_buffer(image, data, len, "Q", quality, "strip", TRUE, "effort", 4,
-                                    NULL);
+    if (type == PX_VIPS_WEBP) {
+        if (vips_webpsave_buffer(image, data, len, "Q", quality, "strip", TRUE, "effort", 4, NULL))
+            return -1;
+        *len = px_vips_webp_strip(*data, *len);
+        return 0;
+    }
     return vips_pngsave_buffer(image, data, len, "compression", 6, "strip", TRUE, NULL);
 }
 
@@ -202,6 +221,7 @@ static void convert(const px_wire_packet *task, VipsImage **image, px_vips_type 
     vips_concurrency_set(2);
     if (!to_srgb(image) || !shrink_to(image, task->head.max_side) || !orient(image)
         || (type == PX_VIPS_JPEG && vips_image_hasalpha(*image) && !flatten(image))
+        || !strip(image)
         || save(*image, type, quality, &data, &len)) {
         refuse_vips(result, PXS_FAIL_MALFORMED, "cannot convert the image");
         return;

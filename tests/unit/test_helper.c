@@ -156,13 +156,19 @@ START_TEST(orients_and_strips)
     memcpy(with, jpeg, 2);
     memcpy(with + 2, exif, exif_len);
     memcpy(with + 2 + exif_len, jpeg + 2, len - 2);
-    px_helper_result r = run_verb(PX_HELPER_PREPARE, memfd(with, len + exif_len), out, "jpg", 0);
-    ck_assert_msg(r.status == PX_HELPER_OK, "%s", r.reason);
-    ck_assert_uint_eq(r.width, 80);
-    ck_assert_uint_eq(r.height, 160);
-    UNIT_OK(px_helper_read_all(unit_pool, out, 1 << 20, &made, &made_len));
-    ck_assert_ptr_null(memmem(made, made_len, "secret", 6));
-    ck_assert_ptr_null(memmem(made, made_len, "Exif", 4));
+    for (int i = 0; i < 3; i++) {
+        static const char *const formats[] = { "jpg", "png", "webp" };
+        static const char *const marks[] = { "secret", "Exif", "EXIF", "eXIf", "ICCP", "iCCP" };
+        px_helper_result r = run_verb(PX_HELPER_PREPARE, memfd(with, len + exif_len), out,
+                                      formats[i], 0);
+        ck_assert_msg(r.status == PX_HELPER_OK, "%s", r.reason);
+        ck_assert_uint_eq(r.width, 80);
+        ck_assert_uint_eq(r.height, 160);
+        UNIT_OK(px_helper_read_all(unit_pool, out, 1 << 20, &made, &made_len));
+        for (size_t k = 0; k < sizeof marks / sizeof *marks; k++)
+            ck_assert_msg(!memmem(made, made_len, marks[k], strlen(marks[k])), "%s in %s",
+                          marks[k], formats[i]);
+    }
     px_helper_stop(helper);
 }
 END_TEST
