@@ -110,10 +110,10 @@ static step close_container(checker *c)
     return AFTER_VALUE;
 }
 
-static step read_string(checker *c, px_json_string *out)
+static step read_string(checker *c, bool is_key, px_json_string *out)
 {
     size_t where = c->at;
-    const char *fault = px_json_string_scan(c->text, c->len, c->at, out, &where);
+    const char *fault = px_json_string_scan(c->text, c->len, c->at, is_key, out, &where);
     if (fault) {
         return fail(c, where, fault);
     }
@@ -265,7 +265,7 @@ static step read_value(checker *c)
     case '[': return open_container(c, false);
     case '"':
         c->stats->strings++;
-        return read_string(c, &s);
+        return read_string(c, false, &s);
     case 't': return read_word(c, "true");
     case 'f': return read_word(c, "false");
     case 'n': return read_word(c, "null");
@@ -294,7 +294,7 @@ static step read_key(checker *c)
     if (peek(c) != '"') {
         return fail(c, c->at, "An object's key must be a string.");
     }
-    if (read_string(c, &s) == FAULT) {
+    if (read_string(c, true, &s) == FAULT) {
         return FAULT;
     }
     if (!c->limits.allow_duplicates && remember_key(c, &s) == FAULT) {

@@ -143,22 +143,41 @@ static uint64_t hash_byte(uint64_t hash, unsigned char c)
     return hash ^ hash >> 32;
 }
 
-const char *px_json_string_scan(const char *text, size_t len, size_t at, px_json_string *out,
-                                size_t *error_at)
+/* Bytes at the start that are neither quote, backslash nor control character. */
+static size_t plain_run(const char *s, const char *end)
+{
+    const char *at = s;
+    while (at < end && (unsigned char)*at >= 0x20 && *at != '"' && *at != '\\') {
+        at++;
+    }
+    return (size_t)(at - s);
+}
+
+const char *px_json_string_scan(const char *text, size_t len, size_t at, bool is_key,
+                                px_json_string *out, size_t *error_at)
 {
     reader r = {.at = text + at + 1, .end = text + len};
     const char *fault = NULL;
     out->raw = r.at;
     out->decoded_len = out->nuls = out->pairs = 0;
     out->hash = hash_seed();
-    while (r.at < r.end && *r.at != '"') {
-        const char *piece = r.at;
+    for (;;) {
+        const char *piece;
+        if (!is_key) {
+            size_t run = plain_run(r.at, r.end);
+            out->decoded_len += run;
+            r.at += run;
+        }
+        if (r.at >= r.end || *r.at == '"') {
+            break;
+        }
+        piece = r.at;
         fault = read_piece(&r);
         if (fault) {
             *error_at = (size_t)(piece - text);
             return fault;
         }
-        for (size_t i = 0; i < r.size; i++) {
+        for (size_t i = 0; is_key && i < r.size; i++) {
             out->hash = hash_byte(out->hash, r.piece[i]);
         }
         out->nuls += r.size == 1 && r.piece[0] == 0;

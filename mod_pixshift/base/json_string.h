@@ -13,13 +13,13 @@ typedef struct {
     size_t decoded_len;     /* bytes after unescaping */
     size_t nuls;            /* \u0000 escapes */
     size_t pairs;           /* escaped surrogate pairs */
-    uint64_t hash;          /* of the unescaped bytes, keyed per process */
+    uint64_t hash;          /* of a key's unescaped bytes, keyed per process */
 } px_json_string;
 
 /* Scans the string whose opening quote is text[at].  NULL and *out filled when well formed; else a
- * static sentence and *error_at. */
-const char *px_json_string_scan(const char *text, size_t len, size_t at, px_json_string *out,
-                                size_t *error_at);
+ * static sentence and *error_at.  Only keys are hashed: values may be megabytes. */
+const char *px_json_string_scan(const char *text, size_t len, size_t at, bool is_key,
+                                px_json_string *out, size_t *error_at);
 
 /* Copies well-formed JSON with every escaped surrogate pair written as plain UTF-8. `out` has room
  * for `len` bytes; returns the new length, never longer. */
