@@ -7,6 +7,7 @@
 #ifndef PX_APACHE_HOST_H
 #define PX_APACHE_HOST_H
 
+#include "cache/cache.h"
 #include "config/app.h"
 #include "config/settings.h"
 #include "http/http.h"
@@ -19,10 +20,6 @@
 #include <http_request.h>
 
 extern module AP_MODULE_DECLARE_DATA pixshift_module;
-
-/* Cache entries and rate-limit slots of the shared segment. */
-#define PX_SHM_ENTRIES 4096
-#define PX_SHM_RATE_SLOTS 65536
 
 typedef struct {
     int engine;                     /* PixShift On | Off of this server; -1 = not said */
@@ -79,6 +76,9 @@ const char *px_shm_get(server_rec *s, px_host *host);
 void px_log_install(server_rec *s);
 /* The request that this thread serves, for the error log's columns; NULL = none. */
 void px_log_request(request_rec *r);
+
+/* folders.c: makes PixShiftStateDir and its spool folder for the service's user. NULL or a sentence. */
+const char *px_folders_make(apr_pool_t *pool, const px_settings *settings);
 
 /* routes.c */
 const char *px_routes_make(apr_pool_t *pool, px_host *host);

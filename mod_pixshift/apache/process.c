@@ -27,6 +27,15 @@ static int refuse(server_rec *s, const char *log_id, const char *what)
     return HTTP_INTERNAL_SERVER_ERROR;
 }
 
+/* Laid out by one process, before children and worker attach to it. */
+static const char *share(apr_pool_t *pool, const px_host *host)
+{
+    px_cache *cache;
+    px_err *err = px_cache_shm_attach(pool, host->shm, host->shm_size, PX_SHM_ENTRIES,
+                                      PX_SHM_RATE_SLOTS, &cache);
+    return err ? (err->cause ? err->cause : err->text) : NULL;
+}
+
 int px_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     px_settings *settings = px_pending_settings();
@@ -50,8 +59,11 @@ int px_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
     if ((fault = px_routes_make(pconf, host)) != NULL) {
         return refuse(s, "PXS5103", fault);
     }
-    if ((fault = px_shm_get(s, host)) != NULL) {
+    if ((fault = px_shm_get(s, host)) != NULL || (fault = share(ptemp, host)) != NULL) {
         return refuse(s, "PXS5104", fault);
+    }
+    if ((fault = px_folders_make(ptemp, settings)) != NULL) {
+        return refuse(s, "PXS5106", fault);
     }
     ap_mpm_query(AP_MPMQ_IS_ASYNC, &async);
     host->async = async != 0;

@@ -22,8 +22,9 @@ APLOG_USE_MODULE(pixshift);
 
 #define SETTINGS_FD 3
 #define SHARED_FD 4
-/* A worker that lived shorter than this counts as a failed start. */
-#define HEALTHY_USEC 10000000
+/* A worker that lived shorter than this counts as a failed start; longer ones, and the first failure,
+ * are replaced at once: its jobs wait for the successor. */
+#define HEALTHY_USEC 2000000
 #define PAUSE_MAX_MS 30000
 
 typedef struct {
@@ -48,7 +49,7 @@ static char **environment(apr_pool_t *pool)
         "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS", "PIXSHIFT_TEST_CLOCK",
         "PIXSHIFT_FAILPOINT", "PIXSHIFT_FAILPOINT_DIR"};
     size_t count = sizeof(names) / sizeof(names[0]);
-    char **list = apr_pcalloc(pool, (count + 2) * sizeof(char *));
+    char **list = apr_pcalloc(pool, (count + 1) * sizeof(char *));
     size_t used = 0;
     for (size_t i = 0; i < count; i++) {
         const char *value = getenv(names[i]);
@@ -56,8 +57,6 @@ static char **environment(apr_pool_t *pool)
             list[used++] = apr_pstrcat(pool, names[i], "=", value, NULL);
         }
     }
-    list[used++] = apr_psprintf(pool, "PIXSHIFT_SHARED=%d:%d:%d", SHARED_FD, PX_SHM_ENTRIES,
-                                PX_SHM_RATE_SLOTS);
     return list;
 }
 
@@ -146,10 +145,10 @@ static void become_worker(worker *w, pid_t parent, int pause_ms)
 static int pause_for(int failures)
 {
     int pause = 250;
-    if (failures == 0) {
+    if (failures < 2) {
         return 0;
     }
-    while (--failures > 0 && pause < PAUSE_MAX_MS) {
+    while (--failures > 1 && pause < PAUSE_MAX_MS) {
         pause *= 2;
     }
     return pause < PAUSE_MAX_MS ? pause : PAUSE_MAX_MS;

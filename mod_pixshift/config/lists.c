@@ -403,12 +403,25 @@ static void default_cost_rows(px_settings *s)
     }
 }
 
+/* A shipped limit stands back behind an own one of the same name, or for the same subject and unit. */
+static bool rate_replaced(const px_rate_rule *own, const px_rate_rule *shipped)
+{
+    for (; own; own = own->next) {
+        if (strcmp(own->name, shipped->name) == 0
+            || (strcmp(own->subject, shipped->subject) == 0
+                && strcmp(own->unit, shipped->unit) == 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void default_rate_rows(px_settings *s)
 {
     px_rate_rule **at = &s->rates;
     for (size_t i = 0; i < sizeof(default_rates) / sizeof(default_rates[0]); i++) {
         const px_rate_rule *rule = &default_rates[i];
-        if (!find_rate(s, rule->name)) {
+        if (!rate_replaced(s->rates, rule)) {
             px_lists_add_rate(s, rule->name, rule->subject, rule->unit, rule->limit,
                               rule->window_ms);
         }

@@ -199,6 +199,7 @@ START_TEST(own_lists_replace_shipped_rows)
     add_fine("PixShiftRetention transformation none");
     add_fine("PixShiftRateLimit ip ip requests 7 10s");
     add_fine("PixShiftRateLimit key off");
+    add_fine("PixShiftRateLimit mine user jobs 9 1d");
     add_fine("PixShiftTier gold Gold monthly 5 JPY 10");
     add_fine("PixShiftProviders transformation local gemini");
     ck_assert(px_settings_finish(settings, faults));
@@ -208,7 +209,7 @@ START_TEST(own_lists_replace_shipped_rows)
     ck_assert_int_eq(px_settings_cost(settings, "enhancement:standard:2"), 1);
     ck_assert_str_eq(px_settings_retention(settings, "transformation"), "none");
     ck_assert_int_eq(settings->rates->limit, 7);
-    ck_assert_str_eq(settings->rates->next->name, "user-jobs");
+    ck_assert_str_eq(settings->rates->next->name, "mine");
     ck_assert_ptr_null(settings->rates->next->next);
     ck_assert_str_eq(settings->tiers->id, "gold");
     ck_assert_int_eq(settings->tiers->price_minor, 5);
