@@ -253,9 +253,10 @@ const char *px_guard_url_fault(const char *url, bool https_only, bool any_port)
 {
     const char *fault = NULL;
     CURLU *handle;
+    const char *slashes = url ? strstr(url, "://") : NULL;
 
     /* curl reads "https:///x" as host x: too clever for a guard */
-    if (!url || strlen(url) > 2048 || strchr(url, '\\') || strstr(url, ":///")) {
+    if (!slashes || slashes[3] == '/' || strlen(url) > 2048 || strchr(url, '\\')) {
         return "The URL is not valid.";
     }
     for (const unsigned char *p = (const unsigned char *)url; *p; p++) {

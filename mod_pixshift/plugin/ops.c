@@ -31,7 +31,7 @@ static const px_verb pay_verbs[] = {
     VERB(pxs_pay_ops, cancel, PXS_PAY_SUBSCRIBE, pxs_pay_request, pxs_pay_result),
     VERB(pxs_pay_ops, portal, PXS_PAY_PORTAL, pxs_pay_request, pxs_pay_result),
     VERB(pxs_pay_ops, query, 0, pxs_pay_request, pxs_pay_result),
-    VERB(pxs_pay_ops, verify_event, 0, pxs_pay_webhook, pxs_pay_result),
+    VERB(pxs_pay_ops, verify_event, 0, pxs_pay_webhook, pxs_pay_event),
     VERB(pxs_pay_ops, parse_event, 0, pxs_pay_webhook, pxs_pay_event),
 };
 
