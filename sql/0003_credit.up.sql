@@ -701,8 +701,10 @@ BEGIN
         END IF;
     END LOOP;
     UPDATE pixshift.holds SET refunded = refunded + p_amount WHERE id = p_hold;
+    SELECT reference_type, reference_id INTO first FROM pixshift.ledger_entries
+     WHERE hold_id = p_hold AND kind = 'usage';
     PERFORM pixshift.credit_post(h.user_id, 'refund', 'hold', p_amount, -p_amount, p_hold,
-                                 'refund:' || p_key, 'hold', p_hold::text, p_note);
+                                 'refund:' || p_key, first.reference_type, first.reference_id, p_note);
     RETURN true;
 END
 $$;

@@ -27,6 +27,7 @@ typedef struct {
     int64_t lifetime_free_used, lifetime_free_limit;
     int64_t paid;               /* available without daily and lifetime free: the `credits` field */
     int64_t total_used;         /* captured − refunded, ever */
+    int64_t lifetime_free_held; /* reserved by jobs under way */
 } px_balance;
 
 /* Creates the wallet row and the grants that the deployment's profile gives at sign-up. */
@@ -74,6 +75,7 @@ px_err *px_credit_verify(px_db *db, apr_pool_t *pool, int64_t *violations,
 
 /* ---- the ledger as a client sees it ---- */
 typedef struct {
+    const char *id;             /* UUID made from the entry's hash: stable and unique */
     int64_t seq;
     const char *kind;           /* grant, usage, expire, refund */
     const char *source;         /* kind of the grant, or "hold" */
@@ -89,6 +91,12 @@ typedef struct {
 px_err *px_credit_entries(px_db *db, apr_pool_t *pool, const char *user_id,
                           const px_entry_filter *filter, int64_t limit, int64_t offset,
                           px_entry **list, int *count, int64_t *total);
+
+/* What a subscription brings and what was used since `since` (usec): the latest subscription grant that
+ * is not used up or over, and its roll-over limit; zeros without one. */
+typedef struct { int64_t monthly_allowance, max_rollover, used; } px_allowance;
+px_err *px_credit_allowance(px_db *db, apr_pool_t *pool, const char *user_id, int64_t since,
+                            px_allowance *allowance);
 
 /* The amounts the profile grants; read by SQL from pixshift.credit_profile, written at start-up by
  * ctl migrate/doctor or an admin. */

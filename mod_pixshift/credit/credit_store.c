@@ -15,7 +15,8 @@ px_err *credit_store_balance(px_db *db, apr_pool_t *pool, const char *user_id, p
         " coalesce(sum(g.remaining - g.held) FILTER"
         "  (WHERE g.live AND g.kind NOT IN ('daily_free', 'lifetime_free')), 0),"
         " coalesce(bool_or(NOT g.live AND g.remaining > g.held), false)"
-        "  OR w.daily_on IS NULL OR w.daily_on < (t.at AT TIME ZONE 'UTC')::date"
+        "  OR w.daily_on IS NULL OR w.daily_on < (t.at AT TIME ZONE 'UTC')::date,"
+        " coalesce(sum(g.held) FILTER (WHERE g.kind = 'lifetime_free'), 0)"
         " FROM (SELECT pixshift.now() AS at) t"
         " JOIN pixshift.wallets w ON w.user_id = $1"
         " LEFT JOIN LATERAL (SELECT kind, amount, remaining, held,"
@@ -38,6 +39,7 @@ px_err *credit_store_balance(px_db *db, apr_pool_t *pool, const char *user_id, p
         balance->lifetime_free_limit = px_rows_int(rows, 0, 5);
         balance->paid = px_rows_int(rows, 0, 6);
         *stale = px_rows_bool(rows, 0, 7);
+        balance->lifetime_free_held = px_rows_int(rows, 0, 8);
     }
     return NULL;
 }
@@ -150,16 +152,17 @@ static const char *filter_sql =
 
 static void read_entry(const px_rows *rows, int i, px_entry *e)
 {
-    e->seq = px_rows_int(rows, i, 0);
-    e->kind = px_rows_str(rows, i, 1);
-    e->source = px_rows_str(rows, i, 2);
-    e->amount = px_rows_int(rows, i, 3);
-    e->balance_after = px_rows_int(rows, i, 4);
-    e->hold_id = px_rows_str(rows, i, 5);
-    e->reference_type = px_rows_str(rows, i, 6);
-    e->reference_id = px_rows_str(rows, i, 7);
-    e->note = px_rows_str(rows, i, 8);
-    e->created_at = px_rows_int(rows, i, 9);
+    e->id = px_rows_str(rows, i, 0);
+    e->seq = px_rows_int(rows, i, 1);
+    e->kind = px_rows_str(rows, i, 2);
+    e->source = px_rows_str(rows, i, 3);
+    e->amount = px_rows_int(rows, i, 4);
+    e->balance_after = px_rows_int(rows, i, 5);
+    e->hold_id = px_rows_str(rows, i, 6);
+    e->reference_type = px_rows_str(rows, i, 7);
+    e->reference_id = px_rows_str(rows, i, 8);
+    e->note = px_rows_str(rows, i, 9);
+    e->created_at = px_rows_int(rows, i, 10);
 }
 
 px_err *px_credit_entries(px_db *db, apr_pool_t *pool, const char *user_id,
@@ -167,8 +170,9 @@ px_err *px_credit_entries(px_db *db, apr_pool_t *pool, const char *user_id,
                           px_entry **list, int *count, int64_t *total)
 {
     const char *sql = apr_pstrcat(pool,
-        "SELECT seq, kind, source, amount, balance_after, hold_id, reference_type, reference_id, note,"
-        " pixshift.usec(created_at), count(*) OVER ()", filter_sql,
+        "SELECT encode(substr(hash, 1, 16), 'hex')::uuid, seq, kind, source, amount, balance_after,"
+        " hold_id, reference_type, reference_id, note, pixshift.usec(created_at), count(*) OVER ()",
+        filter_sql,
         " ORDER BY seq DESC LIMIT $5 OFFSET $6", NULL);
     px_rows *rows;
     px_err *err = px_db_query(db, pool, &rows, sql, "ssllll", user_id, filter->match, filter->from,
@@ -183,7 +187,7 @@ px_err *px_credit_entries(px_db *db, apr_pool_t *pool, const char *user_id,
     for (i = 0; i < *count; i++) {
         read_entry(rows, i, &(*list)[i]);
     }
-    *total = *count ? px_rows_int(rows, 0, 10) : 0;
+    *total = *count ? px_rows_int(rows, 0, 11) : 0;
     if (*count || offset == 0) {
         return NULL;
     }
@@ -192,6 +196,42 @@ px_err *px_credit_entries(px_db *db, apr_pool_t *pool, const char *user_id,
                       user_id, filter->match, filter->from, filter->to);
     if (!err) {
         *total = px_rows_int(rows, 0, 0);
+    }
+    return err;
+}
+
+px_err *px_credit_allowance(px_db *db, apr_pool_t *pool, const char *user_id, int64_t since,
+                            px_allowance *allowance)
+{
+    static const char sql[] =
+        "SELECT coalesce(g.amount, 0), coalesce((SELECT max(s.max_rollover)"
+        "   FROM pixshift.subscription_credits s WHERE s.monthly_credits = g.amount), 0),"
+        " (SELECT coalesce(-sum(e.amount), 0) FROM pixshift.ledger_entries e WHERE e.user_id = $1"
+        "   AND e.kind IN ('usage', 'refund') AND e.created_at >= pixshift.from_usec($2))"
+        " FROM (SELECT $1::uuid AS user_id) u LEFT JOIN LATERAL"
+        " (SELECT amount FROM pixshift.grants WHERE user_id = u.user_id AND open"
+        "   AND kind = 'subscription' AND (expires_at IS NULL OR expires_at > pixshift.now())"
+        "   ORDER BY created_at DESC LIMIT 1) g ON true";
+    px_rows *rows;
+    px_err *err = px_db_query(db, pool, &rows, sql, "sl", user_id, since);
+
+    if (!err) {
+        allowance->monthly_allowance = px_rows_int(rows, 0, 0);
+        allowance->max_rollover = px_rows_int(rows, 0, 1);
+        allowance->used = px_rows_int(rows, 0, 2);
+    }
+    return err;
+}
+
+px_err *credit_store_set_tier(px_db *db, apr_pool_t *pool, const char *user_id, const char *tier,
+                              bool *found)
+{
+    px_rows *rows;
+    px_err *err = px_db_query(db, pool, &rows,
+                              "UPDATE pixshift.users SET pricing_tier = $2, updated_at = pixshift.now()"
+                              " WHERE id = $1", "ss", user_id, tier);
+    if (!err) {
+        *found = px_rows_affected(rows) == 1;
     }
     return err;
 }

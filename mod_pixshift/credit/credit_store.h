@@ -1,4 +1,4 @@
-/* The ledger's SQL (credit_store.c), for credit.c alone.  Every function is one round trip; errors are
+/* The ledger's SQL (credit_store.c), for the files of this folder.  Every function is one round trip; errors are
  * those of db/ with the SQLSTATE of sql/0003_credit.up.sql. */
 #ifndef PX_CREDIT_STORE_H
 #define PX_CREDIT_STORE_H
@@ -27,8 +27,7 @@ px_err *credit_store_expire(px_db *db, apr_pool_t *pool, int users, int64_t *exp
 /* Rows of (name, subject, detail). */
 px_err *credit_store_verify(px_db *db, apr_pool_t *pool, px_rows **rows);
 px_err *credit_store_profile(px_db *db, apr_pool_t *pool, const px_credit_profile *profile);
-px_err *credit_store_set_tier(px_db *db, apr_pool_t *pool, const char *user_id, const char *tier);
-px_err *credit_store_subscription(px_db *db, apr_pool_t *pool, const char *user_id, int64_t month_start,
-                                  int64_t *monthly, int64_t *rollover, int64_t *used);
-
+/* *found: such a user exists. */
+px_err *credit_store_set_tier(px_db *db, apr_pool_t *pool, const char *user_id, const char *tier,
+                              bool *found);
 #endif

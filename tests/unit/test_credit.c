@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "credit/credit.h"
+#include "credit/credit_words.h"
 
 static const char *const migrations[] = { "0001_base", "0003_credit", "0007_credit_audit", NULL };
 
@@ -115,6 +116,9 @@ START_TEST(balances_follow)
     ck_assert_int_eq(total, 2);
     ck_assert_str_eq(list[0].kind, "refund");
     ck_assert_str_eq(list[0].note, "sorry");
+    ck_assert_str_eq(list[0].reference_id, "job \"1\"");
+    ck_assert_int_eq(strlen(list[0].id), 36);
+    ck_assert_str_eq(credit_word_description(&list[0]), "sorry");
     ck_assert_int_eq(list[1].amount, -4);
     ck_assert_str_eq(list[1].reference_id, "job \"1\"");
     UNIT_OK(px_credit_entries(db, unit_pool, user, &filter, 10, 50, &list, &count, &total));
@@ -199,6 +203,60 @@ START_TEST(grants_are_kept_once)
 }
 END_TEST
 
+/* ---- words (C-34) ---- */
+
+START_TEST(types_speak_each_dialect)
+{
+    static const struct { const char *kind, *source, *v1, *pixshift; } cases[] = {
+        { "usage", "hold", "usage", "usage" },          { "refund", "hold", "refund", "refund" },
+        { "grant", "purchase", "purchase", "purchase" }, { "expire", "daily_free", "free", "bonus" },
+        { "grant", "subscription", "purchase", "subscription" },
+        { "grant", "admin", "admin_adjustment", "bonus" }, { "grant", "promo", "free", "bonus" },
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        px_entry e = { .kind = cases[i].kind, .source = cases[i].source };
+        ck_assert_str_eq(credit_word(&e, true), cases[i].v1);
+        ck_assert_str_eq(credit_word(&e, false), cases[i].pixshift);
+    }
+    ck_assert_str_eq(credit_word_match(unit_pool, "usage", true), "usage:*");
+    ck_assert_str_eq(credit_word_match(unit_pool, "deduction", false), "usage:*");
+    ck_assert_str_eq(credit_word_match(unit_pool, "purchase", true),
+                     "grant:subscription,expire:subscription,grant:purchase,expire:purchase");
+    ck_assert_str_eq(credit_word_match(unit_pool, "purchase", false), "grant:purchase,expire:purchase");
+    ck_assert_str_eq(credit_word_match(unit_pool, "subscription", true),
+                     "grant:subscription,expire:subscription");
+    ck_assert_str_eq(credit_word_match(unit_pool, "refund", true),
+                     "refund:*,grant:refund,expire:refund");
+    ck_assert_ptr_null(credit_word_match(unit_pool, "nonsense", true));
+}
+END_TEST
+
+START_TEST(dates_are_read_strictly)
+{
+    static const char *const bad[] = {
+        "", "2026", "2026-13-01", "2026-02-29", "2026-00-10", "2026-11-31", "1969-01-01", "2026-1-1",
+        "2026-11-21T", "2026-11-21T10:11", "2026-11-21T10:11:12", "2026-11-21T24:00:00Z",
+        "2026-11-21T10:11:12Zx", "2026-11-21T10:11:12+1:00", "2026-11-21 x", "20261121", "2026-11-21Z",
+    };
+    int64_t at;
+    size_t i;
+
+    for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        ck_assert_msg(!credit_word_date(bad[i], false, &at), "%s", bad[i]);
+    }
+    ck_assert(credit_word_date("2026-11-21", false, &at));
+    ck_assert(at == 1795219200000000);
+    ck_assert(credit_word_date("2026-11-21", true, &at));
+    ck_assert(at == 1795305600000000);
+    ck_assert(credit_word_date("2024-02-29T23:00:00.25-02:30", false, &at));
+    ck_assert(at == 1709256600250000 - 0);
+    ck_assert(credit_word_date("1970-01-01T00:00:00Z", true, &at));
+    ck_assert(at == 1);
+}
+END_TEST
+
 static void no_log(void *baton, px_log_level level, const char *line)
 {
     (void)baton, (void)level, (void)line;
@@ -215,5 +273,8 @@ int main(void)
     tcase_add_test(tc, balances_follow);
     tcase_add_test(tc, refusals_are_told_apart);
     tcase_add_test(tc, grants_are_kept_once);
+    tc = unit_case("words");
+    tcase_add_test(tc, types_speak_each_dialect);
+    tcase_add_test(tc, dates_are_read_strictly);
     return unit_db_end(unit_run());
 }
