@@ -19,13 +19,15 @@ static px_err *check_key(apr_pool_t *pool, const char *key)
 {
     size_t len = strlen(key);
     if (len == 0 || len > PX_CACHE_KEY_MAX) {
-        return px_error(pool, PX_E_INTERNAL, "PXS2501", "cache key of %lu bytes (1 to %d are allowed)",
-                        (unsigned long)len, PX_CACHE_KEY_MAX);
+        return px_error(pool, PX_E_INTERNAL, "PXS2501",
+                        "cache key of %lu bytes (1 to %d are allowed)", (unsigned long)len,
+                        PX_CACHE_KEY_MAX);
     }
     return NULL;
 }
 
-px_err *px_cache_get(px_cache *cache, apr_pool_t *pool, const char *key, const char **value, size_t *len)
+px_err *px_cache_get(px_cache *cache, apr_pool_t *pool, const char *key, const char **value,
+                     size_t *len)
 {
     px_err *err = check_key(pool, key);
     *value = NULL;
@@ -33,8 +35,8 @@ px_err *px_cache_get(px_cache *cache, apr_pool_t *pool, const char *key, const c
     return err ? err : cache->backend->get(cache, pool, key, value, len);
 }
 
-px_err *px_cache_set(px_cache *cache, apr_pool_t *pool, const char *key, const void *value, size_t len,
-                     int64_t ttl_ms)
+px_err *px_cache_set(px_cache *cache, apr_pool_t *pool, const char *key, const void *value,
+                     size_t len, int64_t ttl_ms)
 {
     px_err *err = check_key(pool, key);
     if (err) {
@@ -56,8 +58,8 @@ px_err *px_cache_delete(px_cache *cache, apr_pool_t *pool, const char *key)
     return err ? err : cache->backend->delete(cache, pool, key);
 }
 
-px_err *px_cache_add(px_cache *cache, apr_pool_t *pool, const char *key, int64_t delta, int64_t ttl_ms,
-                     int64_t *sum)
+px_err *px_cache_add(px_cache *cache, apr_pool_t *pool, const char *key, int64_t delta,
+                     int64_t ttl_ms, int64_t *sum)
 {
     px_err *err = check_key(pool, key);
     *sum = 0;
@@ -70,8 +72,8 @@ px_err *px_cache_purge(px_cache *cache, apr_pool_t *pool, int64_t *removed)
     return cache->backend->purge(cache, pool, removed);
 }
 
-px_err *px_rate_take(px_cache *cache, const char *key, int64_t limit, int64_t window_ms, int64_t cost,
-                     px_rate_verdict *verdict)
+px_err *px_rate_take(px_cache *cache, const char *key, int64_t limit, int64_t window_ms,
+                     int64_t cost, px_rate_verdict *verdict)
 {
     memset(verdict, 0, sizeof(*verdict));
     if (limit <= 0 || window_ms <= 0) {         /* no limit */

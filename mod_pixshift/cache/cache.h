@@ -1,7 +1,7 @@
-/* One small key-value interface: shared memory (default on one machine), PostgreSQL (fallback and
- * durable), Redis (later, several machines).  Values are bytes ≤ 4 KiB.  Nothing here is the only copy
- * of anything that matters.  Thread- and process-safe.  Also the exact rate limiter (GCRA) in shared
- * memory, whose state survives graceful restarts when the segment does. */
+/* One small key-value interface: shared memory (default on one machine), PostgreSQL (fallback
+ * and durable), Redis (later, several machines).  Values are bytes ≤ 4 KiB.  Nothing here is the
+ * only copy of anything that matters.  Thread- and process-safe.  Also the exact rate limiter
+ * (GCRA) in shared memory, whose state survives graceful restarts when the segment does. */
 #ifndef PX_CACHE_CACHE_H
 #define PX_CACHE_CACHE_H
 
@@ -24,8 +24,9 @@ struct px_db;
 size_t px_cache_shm_size(int entries, int rate_slots);
 px_err *px_cache_shm_attach(apr_pool_t *pool, void *memory, size_t size, int entries, int rate_slots,
                             px_cache **out);
-/* Whether a block holds a segment of exactly this layout: a host that finds an old block after a graceful
- * restart keeps it when true, and otherwise makes a new one (old children still use the old one). */
+/* Whether a block holds a segment of exactly this layout: a host that finds an old block after a
+ * graceful restart keeps it when true, and otherwise makes a new one (old children still use the
+ * old one). */
 bool px_cache_shm_fits(const void *memory, size_t size, int entries, int rate_slots);
 px_err *px_cache_postgres(apr_pool_t *pool, struct px_db *db, px_cache **out);
 
@@ -38,8 +39,8 @@ px_err *px_cache_delete(px_cache *cache, apr_pool_t *pool, const char *key);
 px_err *px_cache_add(px_cache *cache, apr_pool_t *pool, const char *key, int64_t delta, int64_t ttl_ms,
                      int64_t *sum);
 
-/* Removes expired entries of a durable backend, at most 10 000 a call (the worker calls it now and then);
- * shared memory needs none. */
+/* Removes expired entries of a durable backend, at most 10 000 a call (the worker calls it now
+ * and then); shared memory needs none. */
 px_err *px_cache_purge(px_cache *cache, apr_pool_t *pool, int64_t *removed);
 
 /* ---- GCRA rate limits ---- */
@@ -49,8 +50,9 @@ typedef struct {
     int64_t reset_ms;           /* until the bucket is full again */
     int64_t retry_after_ms;     /* when refused: until the next one passes */
 } px_rate_verdict;
-/* `limit` events per `window_ms`, bursts up to `limit`. Takes `cost` when allowed; cost 0 only looks.
- * Table full: evicts the most refilled slot, never an active one; if none, allows and counts (PXS2510). */
+/* `limit` events per `window_ms`, bursts up to `limit`. Takes `cost` when allowed; cost 0 only
+ * looks. Table full: evicts the most refilled slot, never an active one; if none, allows and
+ * counts (PXS2510). */
 px_err *px_rate_take(px_cache *cache, const char *key, int64_t limit, int64_t window_ms, int64_t cost,
                      px_rate_verdict *verdict);
 

@@ -1,4 +1,4 @@
-/* What the files of cache/ share: the backend table behind px_cache and the layout of the segment. */
+/* What the files of cache/ share: the backends behind px_cache and the segment's layout. */
 #ifndef PX_CACHE_CACHE_INTERNAL_H
 #define PX_CACHE_CACHE_INTERNAL_H
 
@@ -9,14 +9,15 @@
 
 /* A backend: what get/set/… do. Calls arrive with checked arguments (key and value lengths). */
 typedef struct {
-    px_err *(*get)(px_cache *cache, apr_pool_t *pool, const char *key, const char **value, size_t *len);
-    px_err *(*set)(px_cache *cache, apr_pool_t *pool, const char *key, const void *value, size_t len,
-                   int64_t ttl_ms);
+    px_err *(*get)(px_cache *cache, apr_pool_t *pool, const char *key, const char **value,
+                   size_t *len);
+    px_err *(*set)(px_cache *cache, apr_pool_t *pool, const char *key, const void *value,
+                   size_t len, int64_t ttl_ms);
     px_err *(*delete)(px_cache *cache, apr_pool_t *pool, const char *key);
-    px_err *(*add)(px_cache *cache, apr_pool_t *pool, const char *key, int64_t delta, int64_t ttl_ms,
-                   int64_t *sum);
-    px_err *(*take)(px_cache *cache, const char *key, int64_t limit, int64_t window_ms, int64_t cost,
-                    px_rate_verdict *verdict);
+    px_err *(*add)(px_cache *cache, apr_pool_t *pool, const char *key, int64_t delta,
+                   int64_t ttl_ms, int64_t *sum);
+    px_err *(*take)(px_cache *cache, const char *key, int64_t limit, int64_t window_ms,
+                    int64_t cost, px_rate_verdict *verdict);
     px_err *(*purge)(px_cache *cache, apr_pool_t *pool, int64_t *removed);
 } px_cache_backend;
 
@@ -39,8 +40,8 @@ struct px_cache {
 /* One counter per cache line: children on different processors do not slow each other down. */
 typedef struct { _Alignas(64) int64_t value; } px_shm_counter;
 
-/* Where an entry's key hash is 0 the entry is free; the hash is written last and cleared first, so a
- * process that dies half-way leaves a free entry, never a torn one. */
+/* Where an entry's key hash is 0 the entry is free; the hash is written last and cleared first, so
+ * a process that dies half-way leaves a free entry, never a torn one. */
 typedef struct {
     uint64_t hash;
     int64_t expires;            /* px_now(), microseconds */
@@ -82,15 +83,15 @@ uint64_t px_shm_hash(const px_shm *shm, const char *text, size_t len);
 /* Locks, recovering from a holder that died: what the lock guards is valid at every step. */
 void px_shm_lock(pthread_mutex_t *lock);
 /* GCRA in the segment's slots. */
-px_err *px_shm_take(px_cache *cache, const char *key, int64_t limit, int64_t window_ms, int64_t cost,
-                    px_rate_verdict *verdict);
+px_err *px_shm_take(px_cache *cache, const char *key, int64_t limit, int64_t window_ms,
+                    int64_t cost, px_rate_verdict *verdict);
 
 /* ---- GCRA arithmetic, shared by the backends ---- */
 typedef struct { int64_t limit, step, burst; } px_gcra;     /* step and burst in nanoseconds */
 px_gcra px_gcra_make(int64_t limit, int64_t window_ms);
 /* Decides about `cost` at `now` for a bucket whose arrival time is `tat`; fills the verdict and
  * *next, the arrival time to store when allowed. */
-void px_gcra_decide(const px_gcra *g, int64_t tat, int64_t now, int64_t cost, px_rate_verdict *verdict,
-                    int64_t *next);
+void px_gcra_decide(const px_gcra *g, int64_t tat, int64_t now, int64_t cost,
+                    px_rate_verdict *verdict, int64_t *next);
 
 #endif

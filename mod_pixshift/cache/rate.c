@@ -1,9 +1,9 @@
 /* GCRA: a bucket is one number, the theoretical arrival time (TAT) of the next event at an even
- * pace.  An event of cost c is allowed when max(TAT, now) + c·step − now ≤ burst; it then becomes the
- * new TAT.  With burst = limit·step exactly `limit` events pass at once and one more each step.
+ * pace.  An event of cost c is allowed when max(TAT, now) + c·step − now ≤ burst; it then becomes
+ * the new TAT.  With burst = limit·step exactly `limit` events pass at once and one more each step.
  *
- * In shared memory a take is one compare-and-swap.  Only giving a slot to a new key takes a lock: two
- * processes that meet a key for the first time must not make two buckets for it. */
+ * In shared memory a take is one compare-and-swap.  Only giving a slot to a new key takes a lock:
+ * two processes that meet a key for the first time must not make two buckets for it. */
 #include "cache_internal.h"
 
 #include "base/clock.h"
@@ -21,8 +21,8 @@ px_gcra px_gcra_make(int64_t limit, int64_t window_ms)
     return g;
 }
 
-void px_gcra_decide(const px_gcra *g, int64_t tat, int64_t now, int64_t cost, px_rate_verdict *verdict,
-                    int64_t *next)
+void px_gcra_decide(const px_gcra *g, int64_t tat, int64_t now, int64_t cost,
+                    px_rate_verdict *verdict, int64_t *next)
 {
     int64_t ahead = tat > now ? tat - now : 0;
     int64_t want;
@@ -30,7 +30,7 @@ void px_gcra_decide(const px_gcra *g, int64_t tat, int64_t now, int64_t cost, px
         ahead = g->burst;           /* the clock went back or the limit became smaller */
     }
     verdict->limit = g->limit;
-    /* A cost above the limit could never pass; as many steps as the limit plus one do not either. */
+    /* A cost above the limit can never pass; one step more than the limit does not either. */
     want = ahead + (cost > g->limit ? g->limit + 1 : cost) * g->step;
     verdict->allowed = want <= g->burst;
     if (verdict->allowed) {
@@ -83,8 +83,8 @@ static bool take_from(px_shm_slot *slot, uint64_t tag, const px_gcra *g, int64_t
     return true;
 }
 
-/* Under the lock: a slot for a new key, the most refilled one; NULL when all are in use. A BUSY slot
- * belongs to a process that died here, because only the lock's holder makes one. */
+/* Under the lock: a slot for a new key, the most refilled one; NULL when all are in use. A BUSY
+ * slot belongs to a process that died here, because only the lock's holder makes one. */
 static px_shm_slot *claim_slot(px_shm_slot *bucket, int64_t now)
 {
     for (int tries = 0; tries < PX_SHM_RATE_WAYS; tries++) {
@@ -100,8 +100,8 @@ static px_shm_slot *claim_slot(px_shm_slot *bucket, int64_t now)
         if (!best) {
             return NULL;
         }
-        if (__atomic_compare_exchange_n(&best->tat, &best_tat, PX_RATE_BUSY, false, __ATOMIC_ACQ_REL,
-                                        __ATOMIC_ACQUIRE)) {
+        if (__atomic_compare_exchange_n(&best->tat, &best_tat, PX_RATE_BUSY, false,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
             return best;
         }
     }
@@ -118,7 +118,8 @@ static void table_full(px_cache *cache, int64_t now, px_rate_verdict *verdict, c
     if (now - last > 60000000000LL &&
         __atomic_compare_exchange_n(&cache->shm->full_logged, &last, now, false, __ATOMIC_RELAXED,
                                     __ATOMIC_RELAXED)) {
-        px_log(PX_LOG_WARN, "PXS2510", "the table of rate limits is full: some requests are not counted");
+        px_log(PX_LOG_WARN, "PXS2510",
+               "the table of rate limits is full: some requests are not counted");
     }
 }
 
@@ -146,8 +147,8 @@ static bool take_new(px_cache *cache, px_shm_slot *bucket, pthread_mutex_t *lock
     return done;
 }
 
-px_err *px_shm_take(px_cache *cache, const char *key, int64_t limit, int64_t window_ms, int64_t cost,
-                    px_rate_verdict *verdict)
+px_err *px_shm_take(px_cache *cache, const char *key, int64_t limit, int64_t window_ms,
+                    int64_t cost, px_rate_verdict *verdict)
 {
     px_gcra g = px_gcra_make(limit, window_ms);
     int64_t now = px_now() * 1000;
@@ -162,7 +163,8 @@ px_err *px_shm_take(px_cache *cache, const char *key, int64_t limit, int64_t win
             return NULL;
         }
         if (cost == 0) {
-            px_gcra_decide(&g, 0, now, 0, verdict, &unused);    /* never seen: full, and stays unseen */
+            px_gcra_decide(&g, 0, now, 0, verdict,
+                           &unused); /* never seen: full, and stays unseen */
             return NULL;
         }
         if (take_new(cache, bucket, lock, tag, &g, cost, verdict)) {

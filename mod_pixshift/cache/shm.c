@@ -1,8 +1,8 @@
 /* The shared segment: its layout, its locks, and the key-value part.
  *
- * A key hashes to one shard of 64 entries with a lock of its own; inside, a free or expired entry is
- * taken, else the one that was used longest ago.  Index and data are apart: a look-up reads one or
- * two kilobytes of index, and memory pages of entries never used stay untouched. */
+ * A key hashes to one shard of 64 entries with a lock of its own; inside, a free or expired entry
+ * is taken, else the one that was used longest ago.  Index and data are apart: a look-up reads one
+ * or two kilobytes of index, and memory pages of entries never used stay untouched. */
 #include "cache_internal.h"
 
 #include "base/clock.h"
@@ -27,7 +27,8 @@ static layout layout_of(int entries, int rate_slots)
 {
     layout l;
     l.shards = round_up(entries > 0 ? (uint64_t)entries : 1, PX_SHM_WAYS) / PX_SHM_WAYS;
-    l.buckets = round_up(rate_slots > 0 ? (uint64_t)rate_slots : 1, PX_SHM_RATE_WAYS) / PX_SHM_RATE_WAYS;
+    l.buckets = round_up(rate_slots > 0 ? (uint64_t)rate_slots : 1, PX_SHM_RATE_WAYS) /
+                PX_SHM_RATE_WAYS;
     l.shard_at = round_up(sizeof(px_shm), 64);
     l.rate_lock_at = l.shard_at + l.shards * sizeof(px_shm_shard);
     l.rate_at = round_up(l.rate_lock_at + PX_SHM_RATE_LOCKS * sizeof(pthread_mutex_t), 256);
@@ -104,7 +105,8 @@ void px_shm_lock(pthread_mutex_t *lock)
     if (rc == EOWNERDEAD) {
         /* Entries change in an order that is valid at every step, so there is nothing to repair. */
         pthread_mutex_consistent(lock);
-        px_log(PX_LOG_NOTICE, "PXS2511", "a process died while it held a lock of the cache; going on");
+        px_log(PX_LOG_NOTICE, "PXS2511",
+               "a process died while it held a lock of the cache; going on");
     }
 }
 
@@ -130,7 +132,7 @@ static px_err *format_block(apr_pool_t *pool, px_shm *shm, const layout *l)
     pthread_mutex_t *locks = (pthread_mutex_t *)((char *)shm + l->rate_lock_at);
     px_shm_shard *shards = (px_shm_shard *)((char *)shm + l->shard_at);
     int rc = 0;
-    /* Not the data part: it is only reached through the index, and its pages shall stay untouched. */
+    /* Not the data: it is only reached through the index, and its pages shall stay untouched. */
     memset(shm, 0, (size_t)l->data_at);
     shm->version = PX_SHM_VERSION;
     shm->counters = PX_C_COUNT;
@@ -149,7 +151,8 @@ static px_err *format_block(apr_pool_t *pool, px_shm *shm, const layout *l)
         rc = mutex_make(&locks[i]);
     }
     if (rc != 0) {
-        return px_error(pool, PX_E_INTERNAL, "PXS2503", "the cache's locks cannot be made: error %d", rc);
+        return px_error(pool, PX_E_INTERNAL, "PXS2503",
+                        "the cache's locks cannot be made: error %d", rc);
     }
     __atomic_store_n(&shm->magic, PX_SHM_MAGIC, __ATOMIC_RELEASE);
     return NULL;
@@ -215,7 +218,8 @@ static int64_t expiry(int64_t now, int64_t ttl_ms)
     return ttl_ms > (INT64_MAX - now) / 1000 ? INT64_MAX : now + ttl_ms * 1000;
 }
 
-static px_err *shm_get(px_cache *cache, apr_pool_t *pool, const char *key, const char **value, size_t *len)
+static px_err *shm_get(px_cache *cache, apr_pool_t *pool, const char *key, const char **value,
+                       size_t *len)
 {
     uint64_t hash = px_shm_hash(cache->shm, key, strlen(key));
     px_shm_shard *shard = px_shm_shard_of(cache->shm, hash);
@@ -233,8 +237,8 @@ static px_err *shm_get(px_cache *cache, apr_pool_t *pool, const char *key, const
     return NULL;
 }
 
-static px_err *shm_set(px_cache *cache, apr_pool_t *pool, const char *key, const void *value, size_t len,
-                       int64_t ttl_ms)
+static px_err *shm_set(px_cache *cache, apr_pool_t *pool, const char *key, const void *value,
+                       size_t len, int64_t ttl_ms)
 {
     uint64_t hash = px_shm_hash(cache->shm, key, strlen(key));
     px_shm_shard *shard = px_shm_shard_of(cache->shm, hash);
@@ -284,8 +288,8 @@ static bool counter_read(px_shm *shm, px_shm_shard *shard, int way, int64_t *val
     return true;
 }
 
-static px_err *shm_add(px_cache *cache, apr_pool_t *pool, const char *key, int64_t delta, int64_t ttl_ms,
-                       int64_t *sum)
+static px_err *shm_add(px_cache *cache, apr_pool_t *pool, const char *key, int64_t delta,
+                       int64_t ttl_ms, int64_t *sum)
 {
     uint64_t hash = px_shm_hash(cache->shm, key, strlen(key));
     px_shm_shard *shard = px_shm_shard_of(cache->shm, hash);
@@ -307,7 +311,8 @@ static px_err *shm_add(px_cache *cache, apr_pool_t *pool, const char *key, int64
         store(cache->shm, shard, way, hash, key, text, (size_t)len, expires);
     }
     pthread_mutex_unlock(&shard->lock);
-    return good ? NULL : px_error(pool, PX_E_INTERNAL, "PXS2504", "cache value '%s' is not a number", key);
+    return good ? NULL
+                : px_error(pool, PX_E_INTERNAL, "PXS2504", "cache value '%s' is not a number", key);
 }
 
 static px_err *shm_purge(px_cache *cache, apr_pool_t *pool, int64_t *removed)
@@ -322,8 +327,8 @@ static const px_cache_backend shm_backend = {
     shm_get, shm_set, shm_delete, shm_add, px_shm_take, shm_purge,
 };
 
-px_err *px_cache_shm_attach(apr_pool_t *pool, void *memory, size_t size, int entries, int rate_slots,
-                            px_cache **out)
+px_err *px_cache_shm_attach(apr_pool_t *pool, void *memory, size_t size, int entries,
+                            int rate_slots, px_cache **out)
 {
     layout l = layout_of(entries, rate_slots);
     px_cache *cache = apr_pcalloc(pool, sizeof(*cache));

@@ -1,9 +1,9 @@
-/* The request body: refused by its announced size before a byte is read, then by its type, then by what
- * really arrives; parsed; and digested, for Idempotency-Key.
+/* The request body: refused by its announced size before a byte is read, then by its type, then by
+ * what really arrives; parsed; and digested, for Idempotency-Key.
  *
  * Limits: JSON of ordinary routes PixShiftMaxJSON.  Routes with images (PX_ROUTE_IMAGES): at most
- * three images (one with PX_ROUTE_ONE_FILE) of PixShiftMaxUpload each, 4/3 of that as base64 in JSON,
- * plus 64 KiB for everything else. */
+ * three images (one with PX_ROUTE_ONE_FILE) of PixShiftMaxUpload each, 4/3 of that as base64 in
+ * JSON, plus 64 KiB for everything else. */
 #include "http_internal.h"
 
 #include "base/id.h"
@@ -58,7 +58,8 @@ static bool is_json(const char *type)
 {
     size_t len = strlen(type);
     return strcmp(type, "application/json") == 0 ||
-           (len > 17 && strncmp(type, "application/", 12) == 0 && strcmp(type + len - 5, "+json") == 0);
+           (len > 17 && strncmp(type, "application/", 12) == 0 &&
+            strcmp(type + len - 5, "+json") == 0);
 }
 
 static px_err *unsupported(px_req *req)

@@ -1,5 +1,5 @@
-/* Cross-origin calls: only origins of PixShiftCORSOrigins, without cookies (they would be refused by the
- * anti-forgery guard anyway), with tokens and keys in headers. */
+/* Cross-origin calls: only origins of PixShiftCORSOrigins, without cookies (they would be refused
+ * by the anti-forgery guard anyway), with tokens and keys in headers. */
 #include "http_internal.h"
 
 #include <apr_strings.h>
@@ -12,7 +12,8 @@
 
 static const char *configured(px_req *req)
 {
-    return req->app && req->app->settings ? px_set_str(req->app->settings, PX_S_CORS_ORIGINS) : NULL;
+    return req->app && req->app->settings ? px_set_str(req->app->settings, PX_S_CORS_ORIGINS)
+                                          : NULL;
 }
 
 /* The value for Access-Control-Allow-Origin, NULL when this origin may not. */
@@ -61,7 +62,8 @@ bool px_cors_preflight(px_req *req, px_reply *reply)
     }
     reply->status = 204;
     if (allowed_origin(req)) {
-        apr_table_setn(reply->headers, "Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE");
+        apr_table_setn(reply->headers, "Access-Control-Allow-Methods",
+                       "GET, HEAD, POST, PUT, PATCH, DELETE");
         apr_table_setn(reply->headers, "Access-Control-Allow-Headers", ALLOW_HEADERS);
         apr_table_setn(reply->headers, "Access-Control-Max-Age", "600");
     }
@@ -70,7 +72,9 @@ bool px_cors_preflight(px_req *req, px_reply *reply)
 
 const char *px_http_own_origin(px_req *req)
 {
-    const char *base = req->app && req->app->settings ? px_set_str(req->app->settings, PX_S_BASE_URL) : NULL;
+    const char *base = req->app && req->app->settings
+                           ? px_set_str(req->app->settings, PX_S_BASE_URL)
+                           : NULL;
     const char *host = base ? strstr(base, "://") : NULL;
     if (!host) {
         return NULL;

@@ -20,8 +20,8 @@ static void note(px_req *req, const char *name, const char *value)
     }
 }
 
-/* A route that takes no credential at all does not look for one: a stale cookie must not keep anybody
- * from signing in, nor a database outage from /healthz. */
+/* A route that takes no credential at all does not look for one: a stale cookie must not keep
+ * anybody from signing in, nor a database outage from /healthz. */
 px_err *px_guard_credential(px_req *req)
 {
     unsigned creds = req->route->creds;
@@ -52,11 +52,12 @@ px_err *px_guard_credential(px_req *req)
 
 static bool is_safe(const char *method)
 {
-    return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 || strcmp(method, "OPTIONS") == 0;
+    return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ||
+           strcmp(method, "OPTIONS") == 0;
 }
 
-/* Origin is compared with PixShiftBaseURL and with the address that the browser itself used: a forged
- * page cannot choose the Host header of a request that carries our cookie. */
+/* Origin is compared with PixShiftBaseURL and with the address that the browser itself used: a
+ * forged page cannot choose the Host header of a request that carries our cookie. */
 static bool same_origin(px_req *req)
 {
     const char *origin = apr_table_get(req->headers_in, "Origin");
@@ -69,8 +70,8 @@ static bool same_origin(px_req *req)
     if (!origin || (own && strcasecmp(origin, own) == 0)) {
         return true;
     }
-    return host && strcasecmp(origin, apr_pstrcat(req->pool, req->https ? "https://" : "http://", host,
-                                                  NULL)) == 0;
+    return host && strcasecmp(origin, apr_pstrcat(req->pool, req->https ? "https://" : "http://",
+                                                  host, NULL)) == 0;
 }
 
 px_err *px_guard_csrf(px_req *req)
@@ -116,7 +117,8 @@ px_err *px_guard_scope(px_req *req)
     if (req->who && req->who->credential == PX_CRED_KEY && route->scope &&
         (req->who->scopes & route->scope) != route->scope) {
         return px_err_with(px_error_say(req->pool, PX_E_AUTH_FORBIDDEN,
-                                        "This API key lacks the scope '%s'.", scope_name(route->scope)),
+                                        "This API key lacks the scope '%s'.",
+                                        scope_name(route->scope)),
                            "scope", scope_name(route->scope));
     }
     return NULL;

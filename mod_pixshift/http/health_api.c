@@ -1,6 +1,6 @@
-/* Health and metrics: /api/health for people, /healthz (this process lives), /readyz (it can work: database
- * and schema), /metrics for Prometheus.  None of them needs a credential or is limited; an admin who
- * wants /metrics private says so with a <Location> of httpd. */
+/* Health and metrics: /api/health for people, /healthz (this process lives), /readyz (it can work:
+ * database and schema), /metrics for Prometheus.  None of them needs a credential or is limited; an
+ * admin who wants /metrics private says so with a <Location> of httpd. */
 #include "http_internal.h"
 
 #include "base/clock.h"
@@ -51,8 +51,8 @@ static void counters(px_req *req, px_buf *out)
         const char *name = px_counter_name((px_counter)i);
         size_t len = strlen(name);
         bool total = len > 6 && strcmp(name + len - 6, "_total") == 0;
-        px_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %lld\n", name, px_counter_help((px_counter)i),
-                      name, total ? "counter" : "gauge", name,
+        px_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %lld\n", name,
+                      px_counter_help((px_counter)i), name, total ? "counter" : "gauge", name,
                       (long long)px_counter_value(req->app->cache, (px_counter)i));
     }
 }
@@ -73,8 +73,11 @@ static px_err *get_metrics(px_req *req, px_reply *reply)
     return NULL;
 }
 
-#define OPEN(path, fn, text) \
-    {"GET", path, PX_DIALECT_PIXSHIFT, PX_CRED_NONE, 0, PX_BODY_NONE, PX_ROUTE_RAW | PX_ROUTE_NO_RATE, fn, text}
+#define OPEN(path, fn, text)                                                                       \
+    {                                                                                              \
+        "GET", path, PX_DIALECT_PIXSHIFT, PX_CRED_NONE, 0, PX_BODY_NONE,                           \
+            PX_ROUTE_RAW | PX_ROUTE_NO_RATE, fn, text                                              \
+    }
 
 const px_route px_http_routes[] = {
     OPEN("/api/health", get_health, "Tells whether the service and its database work."),

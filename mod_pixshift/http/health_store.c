@@ -5,12 +5,16 @@
 
 #include <string.h>
 
+static px_err *no_database(px_req *req)
+{
+    return req->app->db ? NULL : px_error(req->pool, PX_E_UNAVAILABLE, "PXS4042",
+                                          "this process has no database");
+}
+
 px_err *px_health_database(px_req *req)
 {
-    if (!req->app->db) {
-        return px_error(req->pool, PX_E_UNAVAILABLE, "PXS4041", "there is no database");
-    }
-    return px_db_ping(req->app->db, req->pool);
+    px_err *err = no_database(req);
+    return err ? err : px_db_ping(req->app->db, req->pool);
 }
 
 static void pool_gauges(px_req *req, px_buf *out)
@@ -36,8 +40,8 @@ static void pool_gauges(px_req *req, px_buf *out)
 static px_err *exists(px_req *req, const char *table, bool *yes)
 {
     px_rows *rows;
-    px_err *err = px_db_query(req->app->db, req->pool, &rows, "SELECT to_regclass($1) IS NOT NULL", "s",
-                              table);
+    px_err *err = px_db_query(req->app->db, req->pool, &rows, "SELECT to_regclass($1) IS NOT NULL",
+                              "s", table);
     *yes = !err && px_rows_bool(rows, 0, 0);
     return err;
 }
@@ -45,10 +49,13 @@ static px_err *exists(px_req *req, const char *table, bool *yes)
 static px_err *job_gauges(px_req *req, px_buf *out)
 {
     px_rows *rows;
-    px_err *err = px_db_query(req->app->db, req->pool, &rows,
-        "SELECT status, count(*), coalesce(max(extract(epoch FROM pixshift.now() - created_at))::bigint, 0)"
+    px_err *err = px_db_query(
+        req->app->db, req->pool, &rows,
+        "SELECT status, count(*),"
+        "       coalesce(max(extract(epoch FROM pixshift.now() - created_at))::bigint, 0)"
         "  FROM pixshift.audit_job WHERE status IN ('queued', 'running', 'waiting_payment')"
-        " GROUP BY status ORDER BY status", "");
+        " GROUP BY status ORDER BY status",
+        "");
     if (err) {
         return err;
     }
@@ -57,11 +64,12 @@ static px_err *job_gauges(px_req *req, px_buf *out)
         px_buf_printf(out, "pixshift_jobs{state=\"%s\"} %lld\n", px_rows_str(rows, i, 0),
                       (long long)px_rows_int(rows, i, 1));
     }
-    px_buf_puts(out, "# HELP pixshift_job_oldest_seconds Age of the oldest unfinished job by state\n"
+    px_buf_puts(out,
+                "# HELP pixshift_job_oldest_seconds Age of the oldest unfinished job by state\n"
                 "# TYPE pixshift_job_oldest_seconds gauge\n");
     for (int i = 0; i < px_rows_count(rows); i++) {
-        px_buf_printf(out, "pixshift_job_oldest_seconds{state=\"%s\"} %lld\n", px_rows_str(rows, i, 0),
-                      (long long)px_rows_int(rows, i, 2));
+        px_buf_printf(out, "pixshift_job_oldest_seconds{state=\"%s\"} %lld\n",
+                      px_rows_str(rows, i, 0), (long long)px_rows_int(rows, i, 2));
     }
     return NULL;
 }
@@ -82,9 +90,9 @@ static px_err *outbox_gauge(px_req *req, px_buf *out)
 px_err *px_health_gauges(px_req *req, px_buf *out)
 {
     bool jobs = false, outbox = false;
-    px_err *err;
-    if (!req->app->db) {
-        return px_error(req->pool, PX_E_UNAVAILABLE, "PXS4041", "there is no database");
+    px_err *err = no_database(req);
+    if (err) {
+        return err;
     }
     pool_gauges(req, out);
     if ((err = exists(req, "pixshift.audit_job", &jobs)) != NULL ||

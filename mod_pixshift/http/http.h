@@ -1,7 +1,7 @@
-/* Requests, replies, routes, guards – without any web server: a host (apache/) fills px_req and sends
- * px_reply.  Everything lives in the request's pool and belongs to the request's thread, except where
- * a reply asks to wait or stream: then its `resume`/`next` runs later on the child's I/O thread with
- * the same px_req. */
+/* Requests, replies, routes, guards – without any web server: a host (apache/) fills px_req and
+ * sends px_reply.  Everything lives in the request's pool and belongs to the request's thread,
+ * except where a reply asks to wait or stream: then its `resume`/`next` runs later on the
+ * child's I/O thread with the same px_req. */
 #ifndef PX_HTTP_HTTP_H
 #define PX_HTTP_HTTP_H
 
@@ -12,7 +12,8 @@
 #include <apr_tables.h>
 
 typedef enum { PX_DIALECT_PIXSHIFT, PX_DIALECT_TRAILROOM, PX_DIALECT_OPENAI } px_dialect;
-typedef enum { PX_BODY_NONE, PX_BODY_JSON, PX_BODY_MULTIPART, PX_BODY_JSON_OR_MULTIPART } px_body_kind;
+typedef enum { PX_BODY_NONE, PX_BODY_JSON, PX_BODY_MULTIPART,
+               PX_BODY_JSON_OR_MULTIPART } px_body_kind;
 
 typedef struct px_req px_req;
 typedef struct px_reply px_reply;
@@ -24,15 +25,15 @@ enum {
     PX_ROUTE_CREATES = 1u << 0,     /* honours Idempotency-Key */
     PX_ROUTE_NO_V1_ALIAS = 1u << 1, /* not served under /api/v1 (C-1) */
     PX_ROUTE_ADMIN = 1u << 2,       /* role admin */
-    PX_ROUTE_IMAGES = 1u << 3,      /* body limit is that of uploads (PixShiftMaxUpload, base64 in JSON ×4/3) */
-    PX_ROUTE_RAW = 1u << 4,         /* reply is not an API object (metrics, health, files, console) */
+    PX_ROUTE_IMAGES = 1u << 3,      /* body limit of uploads (PixShiftMaxUpload; base64 in JSON ×4/3) */
+    PX_ROUTE_RAW = 1u << 4,         /* reply is no API object (metrics, health, files, console) */
     PX_ROUTE_NO_RATE = 1u << 5,
-    PX_ROUTE_ONE_FILE = 1u << 6     /* with IMAGES: one image, not three, so the body limit is a third */
+    PX_ROUTE_ONE_FILE = 1u << 6     /* with IMAGES: one image, not three; a third of the limit */
 };
 
 struct px_route {
     const char *method;             /* "GET", "POST", …  HEAD is served by GET */
-    const char *pattern;            /* "/api/transformations/{id}"; "{key*}" takes the rest of the path */
+    const char *pattern;            /* "/api/transformations/{id}"; "{key*}" takes all the rest */
     px_dialect dialect;
     unsigned creds;                 /* PX_CRED_ bits */
     unsigned scope;                 /* one PX_SCOPE_ bit, 0 = none */
@@ -68,22 +69,24 @@ struct px_req {
     struct px_http_state *state;    /* http/'s own; NULL until px_http_run or first use */
 };
 
-typedef enum { PX_REPLY_JSON, PX_REPLY_BYTES, PX_REPLY_FILE, PX_REPLY_WAIT, PX_REPLY_STREAM } px_reply_mode;
+typedef enum { PX_REPLY_JSON, PX_REPLY_BYTES, PX_REPLY_FILE, PX_REPLY_WAIT,
+               PX_REPLY_STREAM } px_reply_mode;
 
 struct px_reply {
     px_reply_mode mode;
     int status;                     /* default 200 */
     apr_table_t *headers;           /* Set-Cookie may repeat: use apr_table_add */
-    px_jw *json;                    /* PX_REPLY_JSON: write into it; the top object is the handler's */
+    px_jw *json;                    /* JSON: write into it; the top object is the handler's */
     const char *bytes; size_t bytes_len; const char *content_type;
-    const char *file; bool unlink_file;         /* PX_REPLY_FILE: ranges and conditional requests are the host's */
+    const char *file; bool unlink_file;     /* FILE: ranges and conditional requests are the host's */
     /* Runs when the last byte of the reply was handed to the network without error (C-15). */
     void (*on_sent)(px_req *req, void *baton); void *on_sent_baton;
     /* WAIT and STREAM: wake on notifications for this topic, and at `deadline` (px_now usec). */
     const char *topic;              /* e.g. a job id */
     int64_t deadline;
-    /* WAIT: called on each wake; fills the reply, or leaves mode WAIT to go on waiting. When px_http_run
-     * has returned, this is http/'s wrapper: it renders errors itself and records idempotent replies. */
+    /* WAIT: called on each wake; fills the reply, or leaves mode WAIT to go on waiting. When
+     * px_http_run has returned, this is http/'s wrapper: it renders errors itself and records
+     * idempotent replies. */
     px_handler *resume;
     /* STREAM: appends complete SSE events that are due to `out`; *done ends the stream. Called at
      * start, on each wake and at least every 15 s (heartbeat comments are the host's). */
@@ -110,14 +113,16 @@ void px_http_set_authenticator(px_authenticate_fn *fn);
 /* Always fills the reply (errors are rendered into it). The caller then sends it. */
 void px_http_run(const px_router *router, px_req *req, px_reply *reply);
 px_reply *px_reply_make(px_req *req);
-/* Renders an error in the request's dialect into the reply (replacing what was there). Logs `cause`. */
+/* Renders an error in the request's dialect into the reply (replacing what was there). Logs
+ * `cause`. */
 void px_reply_error(px_req *req, px_reply *reply, px_err *err);
 /* Ends a JSON reply's text: *len bytes. */
 const char *px_reply_text(px_reply *reply, size_t *len);
-/* Inside the handler's top object: writes "success":true in the pixshift dialect on writes, else nothing. */
+/* Inside the handler's top object: writes "success":true in the pixshift dialect on writes, else
+ * nothing. */
 void px_reply_success(px_req *req, px_reply *reply);
-/* Headers that every answer carries (security, request id, limits, CORS). px_http_run and px_reply_error
- * set them; a host calls it only for replies that it makes itself. */
+/* Headers that every answer carries (security, request id, limits, CORS). px_http_run and
+ * px_reply_error set them; a host calls it only for replies that it makes itself. */
 void px_reply_headers(px_req *req, px_reply *reply);
 /* A field's name as the client of this dialect spells it ("image_url" or "imageUrl"). */
 const char *px_field_name(px_req *req, const char *snake);
@@ -127,22 +132,22 @@ extern const px_route px_http_routes[];
 
 /* ---- reading input ---- */
 typedef enum { PX_F_STRING, PX_F_INT, PX_F_BOOL, PX_F_EMAIL, PX_F_UUID, PX_F_ENUM, PX_F_OBJECT,
-               PX_F_IMAGE } px_field_type;    /* IMAGE: string (URL, id, data URI, base64), or a file part,
-                                               * which satisfies `required` but leaves the member alone:
-                                               * the caller finds it with px_form_find */
+               PX_F_IMAGE } px_field_type;    /* a string (URL, id, data URI, base64) or a file part;
+                                               * a part satisfies `required` but leaves the
+                                               * member alone: px_form_find finds it */
 typedef struct {
     const char *name;               /* snake_case; the client spells it for the dialect */
     px_field_type type;
     bool required;
     int64_t min, max;               /* length in code points, or value */
     const char *choices;            /* "top|full" */
-    size_t offset;                  /* in the caller's struct: const char *, int64_t, bool, json_object * */
+    size_t offset;                  /* in the struct: const char *, int64_t, bool, json_object * */
 } px_field;
 /* Table-driven validation of req->json or req->form into `out`; unknown fields are refused by name.
  * The table ends with name NULL. Absent optional fields leave `out` untouched. */
 px_err *px_validate(px_req *req, const px_field *fields, void *out);
-/* Same for the query string, where page, limit, wait and last_event_id always pass (the functions below
- * read them). A name given twice is refused. */
+/* Same for the query string, where page, limit, wait and last_event_id always pass (the
+ * functions below read them). A name given twice is refused. */
 px_err *px_validate_query(px_req *req, const px_field *fields, void *out);
 
 typedef struct { int64_t page, limit, offset; } px_page;
@@ -151,7 +156,8 @@ px_err *px_page_read(px_req *req, int64_t fallback_limit, px_page *page);
 /* Writes pagination{page,limit,total} or flat total,page,limit. */
 void px_page_write(px_req *req, px_jw *w, const px_page *page, int64_t total);
 
-const char *px_param(px_req *req, const char *name);                 /* path parameter, never NULL for a matched route */
+/* Path parameter; never NULL. */
+const char *px_param(px_req *req, const char *name);
 const char *px_cookie(px_req *req, const char *name);
 /* A decoded value of the query string, NULL = absent. */
 const char *px_query(px_req *req, const char *name);
@@ -165,14 +171,15 @@ typedef struct px_part { const char *name, *filename, *content_type; const char 
                          const char *file;   /* spool file of a file part, removed with the pool */
                          uint64_t file_len; const char *sha256; struct px_part *next; } px_part;
 typedef struct px_form { px_part *parts; int count; } px_form;
-/* Streams the body: fields to memory (≤ 64 KiB each), file parts to spool files (≤ limit bytes each, at
- * most max_files). Memory use does not depend on the file's size. */
+/* Streams the body: fields to memory (≤ 64 KiB each), file parts to spool files (≤ limit bytes
+ * each, at most max_files). Memory use does not depend on the file's size. */
 px_err *px_multipart_read(px_req *req, uint64_t file_limit, int max_files, px_form **out);
 px_part *px_form_find(const px_form *form, const char *name);
-/* An empty spool file (mode 0600, in PixShiftStateDir/spool), removed with the request's pool. The caller
- * closes *fd. */
+/* An empty spool file (mode 0600, in PixShiftStateDir/spool), removed with the request's pool.
+ * The caller closes *fd. */
 px_err *px_spool_create(px_req *req, const char **path, int *fd);
-/* Removes spool files that a crash left behind, older than an hour; for the hosts, at start and hourly. */
+/* Removes spool files that a crash left behind, older than an hour; for the hosts, at start and
+ * hourly. */
 void px_spool_sweep(const px_app *app, apr_pool_t *pool);
 
 /* ---- SSE ---- */
@@ -182,9 +189,9 @@ void px_sse_event(px_buf *out, const char *id, const char *event, const char *da
 const char *px_sse_last_id(px_req *req);
 
 /* ---- idempotency (rows in PostgreSQL, 24 h) is applied by px_http_run to PX_ROUTE_CREATES ---- */
-/* The request's Idempotency-Key made unique over all clients (64 hex digits), NULL = none was sent. What a
- * handler creates should carry it as a unique key: then even a repetition after a crash between commit
- * and reply finds the first result. */
+/* The request's Idempotency-Key made unique over all clients (64 hex digits), NULL = none was
+ * sent. What a handler creates should carry it as a unique key: then even a repetition after a
+ * crash between commit and reply finds the first result. */
 const char *px_idempotency_id(px_req *req);
 /* Removes expired rows; the worker calls it hourly. */
 px_err *px_idempotency_purge(const px_app *app, apr_pool_t *pool, int64_t *removed);

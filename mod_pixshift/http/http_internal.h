@@ -67,8 +67,8 @@ typedef struct {
     const char *body;           /* sealed; NULL = none was kept */
 } px_idem_row;
 px_err *px_idem_store_claim(px_req *req, const px_http_claim *claim, px_idem_row *row);
-px_err *px_idem_store_finish(px_req *req, const px_http_claim *claim, int status, const char *headers,
-                             const char *body);
+px_err *px_idem_store_finish(px_req *req, const px_http_claim *claim, int status,
+                             const char *headers, const char *body);
 px_err *px_idem_store_release(px_req *req, const px_http_claim *claim);
 px_err *px_idem_store_extend(px_req *req, const px_http_claim *claim, int64_t until);
 
@@ -82,7 +82,7 @@ typedef struct px_pair { const char *name, *value; struct px_pair *next; } px_pa
 /* Pairs of the query string in order; VALIDATION when it is malformed or has more than 100. */
 px_err *px_query_parse(px_req *req, px_pair **out);
 
-/* multipart: the boundary from a Content-Type header; NULL when there is none or it is malformed. */
+/* The boundary from a Content-Type header; NULL when there is none or it is malformed. */
 const char *px_multipart_boundary(apr_pool_t *pool, const char *content_type);
 
 #endif

@@ -1,10 +1,10 @@
-/* Idempotency-Key: the first request with a key claims a row, runs, and leaves its reply there for 24
- * hours; later ones get that reply.  Another request under the same key is refused (422), one that comes
- * while the first still runs is told to wait (409).
+/* Idempotency-Key: the first request with a key claims a row, runs, and leaves its reply there for
+ * 24 hours; later ones get that reply.  Another request under the same key is refused (422), one
+ * that comes while the first still runs is told to wait (409).
  *
  * A reply is kept only when repeating the request could not end otherwise: an error that may pass
- * (error.def: retry LATER, AUTH, PAY) gives the key back.  Bodies are sealed with a key derived from
- * PixShiftSecret, because some carry secrets that are shown once. */
+ * (error.def: retry LATER, AUTH, PAY) gives the key back.  Bodies are sealed with a key derived
+ * from PixShiftSecret, because some carry secrets that are shown once. */
 #include "http_internal.h"
 
 #include "base/clock.h"
@@ -104,7 +104,8 @@ static void replay_headers(px_reply *reply, apr_pool_t *pool, const char *header
     }
 }
 
-static px_err *replay(px_req *req, px_reply *reply, const px_http_claim *claim, const px_idem_row *row)
+static px_err *replay(px_req *req, px_reply *reply, const px_http_claim *claim,
+                      const px_idem_row *row)
 {
     unsigned char key[32];
     unsigned char *text = NULL;
@@ -113,7 +114,8 @@ static px_err *replay(px_req *req, px_reply *reply, const px_http_claim *claim, 
         text = px_unseal(req->pool, key, aad_of(req, claim), row->body, &len);
     }
     if (!text) {
-        return px_error_say(req->pool, PX_E_CONFLICT, "A request with this Idempotency-Key was done, "
+        return px_error_say(req->pool, PX_E_CONFLICT,
+                            "A request with this Idempotency-Key was done, "
                             "but its reply is no longer at hand.");
     }
     reply->status = row->status;
@@ -134,7 +136,8 @@ px_err *px_idem_begin(px_req *req, px_reply *reply, bool *replayed)
     }
     if (!key_valid(key)) {
         return px_error_say(req->pool, PX_E_VALIDATION,
-                            "The Idempotency-Key must have 1 to %d visible ASCII characters.", KEY_MAX);
+                            "The Idempotency-Key must have 1 to %d visible ASCII characters.",
+                            KEY_MAX);
     }
     claim = apr_pcalloc(req->pool, sizeof(*claim));
     claim->subject = subject_of(req);

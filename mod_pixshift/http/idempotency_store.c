@@ -6,8 +6,8 @@
 
 #include <string.h>
 
-/* One statement decides: a new key, one that ran out, or one whose owner died is claimed; else nothing
- * is returned and the row is read. */
+/* One statement decides: a new key, one that ran out, or one whose owner died is claimed; else
+ * nothing is returned and the row is read. */
 #define CLAIM_SQL \
     "INSERT INTO pixshift.idempotency AS i (subject, key, route, digest, owner)" \
     " VALUES ($1, $2, $3, $4, $5)" \
@@ -15,7 +15,8 @@
     "  owner = EXCLUDED.owner, state = 'running', status = NULL, headers = NULL, body = NULL," \
     "  locked_until = EXCLUDED.locked_until, expires_at = EXCLUDED.expires_at" \
     " WHERE i.expires_at <= pixshift.now()" \
-    "    OR (i.state = 'running' AND i.locked_until <= pixshift.now() AND i.digest = EXCLUDED.digest)" \
+    "    OR (i.state = 'running' AND i.locked_until <= pixshift.now()" \
+    "        AND i.digest = EXCLUDED.digest)" \
     " RETURNING 1"
 
 #define READ_SQL \
@@ -24,13 +25,15 @@
 
 static px_err *no_database(px_req *req)
 {
-    return req->app->db ? NULL : px_error(req->pool, PX_E_UNAVAILABLE, "PXS4041", "there is no database");
+    return req->app->db ? NULL : px_error(req->pool, PX_E_UNAVAILABLE, "PXS4041",
+                                          "an Idempotency-Key needs a database");
 }
 
 static px_err *read_row(px_req *req, const px_http_claim *claim, px_idem_row *row)
 {
     px_rows *rows;
-    px_err *err = px_db_query(req->app->db, req->pool, &rows, READ_SQL, "ss", claim->subject, claim->key);
+    px_err *err = px_db_query(req->app->db, req->pool, &rows, READ_SQL, "ss", claim->subject,
+                              claim->key);
     if (err) {
         return err;
     }
@@ -52,8 +55,8 @@ px_err *px_idem_store_claim(px_req *req, const px_http_claim *claim, px_idem_row
     px_err *err = no_database(req);
     memset(row, 0, sizeof(*row));
     if (!err) {
-        err = px_db_query(req->app->db, req->pool, &rows, CLAIM_SQL, "sssss", claim->subject, claim->key,
-                          req->route->pattern, claim->digest, claim->owner);
+        err = px_db_query(req->app->db, req->pool, &rows, CLAIM_SQL, "sssss", claim->subject,
+                          claim->key, req->route->pattern, claim->digest, claim->owner);
     }
     if (err) {
         return err;
@@ -63,8 +66,8 @@ px_err *px_idem_store_claim(px_req *req, const px_http_claim *claim, px_idem_row
 }
 
 /* Only the owner's row: whoever was taken over must not write over the newcomer's. */
-px_err *px_idem_store_finish(px_req *req, const px_http_claim *claim, int status, const char *headers,
-                             const char *body)
+px_err *px_idem_store_finish(px_req *req, const px_http_claim *claim, int status,
+                             const char *headers, const char *body)
 {
     return px_db_query(req->app->db, req->pool, NULL,
         "UPDATE pixshift.idempotency SET state = 'done', status = $4, headers = $5, body = $6"

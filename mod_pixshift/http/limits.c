@@ -1,7 +1,7 @@
-/* Rate limits per address, API key and user, as PixShiftRateLimit says (config/ fills in the defaults of
- * 004 L7.6).  Any number of policies can apply; the answer's headers tell about all of them, and
- * X-RateLimit-* about the one that is nearest to its end.  (Limits with unit `jobs` are counted where
- * jobs are made.) */
+/* Rate limits per address, API key and user, as PixShiftRateLimit says (config/ fills in the
+ * defaults of 004 L7.6).  Any number of policies can apply; the answer's headers tell about all of
+ * them, and X-RateLimit-* about the one that is nearest to its end.  (Limits with unit `jobs` are
+ * counted where jobs are made.) */
 #include "http_internal.h"
 
 #include "base/clock.h"
@@ -20,10 +20,13 @@ static const char *ip_subject(px_req *req)
         return ip;
     }
     if (IN6_IS_ADDR_V4MAPPED(&six)) {
-        return inet_ntop(AF_INET, &six.s6_addr[12], text, sizeof(text)) ? apr_pstrdup(req->pool, text) : ip;
+        return inet_ntop(AF_INET, &six.s6_addr[12], text, sizeof(text))
+                   ? apr_pstrdup(req->pool, text)
+                   : ip;
     }
     memset(&six.s6_addr[8], 0, 8);
-    return inet_ntop(AF_INET6, &six, text, sizeof(text)) ? apr_pstrcat(req->pool, text, "/64", NULL) : ip;
+    return inet_ntop(AF_INET6, &six, text, sizeof(text)) ? apr_pstrcat(req->pool, text, "/64", NULL)
+                                                         : ip;
 }
 
 static px_err *refusal(px_req *req, const px_rate_rule *rule, const px_rate_verdict *v)
@@ -97,7 +100,7 @@ px_err *px_guard_rate_who(px_req *req)
     return err ? err : apply_all(req, "user", req->who->user_id);
 }
 
-/* The policy to show in X-RateLimit-*: the refusing one, else the one with the smallest share left. */
+/* The policy for X-RateLimit-*: the refusing one, else the one with the smallest share left. */
 static const px_http_policy *nearest(const struct px_http_state *state)
 {
     const px_http_policy *best = NULL;
@@ -106,7 +109,8 @@ static const px_http_policy *nearest(const struct px_http_state *state)
         if (!p->verdict.allowed) {
             return p;
         }
-        if (!best || p->verdict.remaining * best->verdict.limit < best->verdict.remaining * p->verdict.limit) {
+        if (!best || p->verdict.remaining * best->verdict.limit <
+                         best->verdict.remaining * p->verdict.limit) {
             best = p;
         }
     }
@@ -127,7 +131,8 @@ void px_rate_headers(px_req *req, apr_table_t *headers)
     if (!p) {
         return;
     }
-    apr_table_setn(headers, "X-RateLimit-Limit", apr_psprintf(req->pool, "%" APR_INT64_T_FMT, p->verdict.limit));
+    apr_table_setn(headers, "X-RateLimit-Limit",
+                   apr_psprintf(req->pool, "%" APR_INT64_T_FMT, p->verdict.limit));
     apr_table_setn(headers, "X-RateLimit-Remaining",
                    apr_psprintf(req->pool, "%" APR_INT64_T_FMT, p->verdict.remaining));
     apr_table_setn(headers, "X-RateLimit-Reset",
@@ -136,11 +141,11 @@ void px_rate_headers(px_req *req, apr_table_t *headers)
     for (int i = 0; i < state->policy_count; i++) {
         p = &state->policies[i];
         limits = apr_psprintf(req->pool, "%s%s\"%s\";r=%" APR_INT64_T_FMT ";t=%" APR_INT64_T_FMT,
-                              limits ? limits : "", limits ? ", " : "", p->name, p->verdict.remaining,
-                              seconds_up(p->verdict.reset_ms));
+                              limits ? limits : "", limits ? ", " : "", p->name,
+                              p->verdict.remaining, seconds_up(p->verdict.reset_ms));
         policies = apr_psprintf(req->pool, "%s%s\"%s\";q=%" APR_INT64_T_FMT ";w=%" APR_INT64_T_FMT,
-                                policies ? policies : "", policies ? ", " : "", p->name, p->verdict.limit,
-                                seconds_up(p->window_ms));
+                                policies ? policies : "", policies ? ", " : "", p->name,
+                                p->verdict.limit, seconds_up(p->window_ms));
     }
     apr_table_setn(headers, "RateLimit", limits);
     apr_table_setn(headers, "RateLimit-Policy", policies);

@@ -1,9 +1,9 @@
 /* Streaming multipart/form-data (RFC 7578): the scanner.
  *
  * A window of 128 KiB moves over the body.  What is surely data (all but a possible beginning of a
- * delimiter at the window's end) is handed on and forgotten, so memory does not depend on the file's
- * size.  The window starts with a CRLF of its own: then the first boundary is a delimiter like all
- * others. */
+ * delimiter at the window's end) is handed on and forgotten, so memory does not depend on the
+ * file's size.  The window starts with a CRLF of its own: then the first boundary is a delimiter
+ * like all others. */
 #include "multipart_internal.h"
 
 #include <apr_strings.h>
@@ -86,8 +86,8 @@ const char *px_multipart_boundary(apr_pool_t *pool, const char *content_type)
 
 /* ---- the window ---- */
 
-/* Gets more bytes behind those unread: half a window, so that a host that hands out small pieces does not
- * make small writes. Sets eof when nothing came. */
+/* Gets more bytes behind those unread: half a window, so that a host that hands out small pieces
+ * does not make small writes. Sets eof when nothing came. */
 static px_err *fill(scanner *s)
 {
     px_err *err = NULL;
@@ -109,8 +109,8 @@ static px_err *fill(scanner *s)
     } while (got > 0 && s->end < WINDOW / 2);
     s->eof = s->end == before;
     if (s->total > s->most) {
-        return px_err_with_number(px_error(s->req->pool, PX_E_FILE_TOO_LARGE, NULL, NULL), "limit_bytes",
-                                  (long long)s->most);
+        return px_err_with_number(px_error(s->req->pool, PX_E_FILE_TOO_LARGE, NULL, NULL),
+                                  "limit_bytes", (long long)s->most);
     }
     return NULL;
 }
@@ -126,7 +126,7 @@ static size_t unread(const scanner *s)
     return s->end - s->at;
 }
 
-/* Moves behind the next delimiter; what is before it goes to `sink` (NULL: the preamble, dropped). */
+/* Moves behind the next delimiter; what is before it goes to `sink` (NULL: it is dropped). */
 static px_err *pass_delimiter(scanner *s, px_mp_sink *sink)
 {
     for (;;) {

@@ -1,5 +1,5 @@
-/* The header block of a part: Content-Disposition with name and filename, Content-Type; everything that
- * two readers could understand differently is refused. */
+/* The header block of a part: Content-Disposition with name and filename, Content-Type; everything
+ * that two readers could understand differently is refused. */
 #include "multipart_internal.h"
 
 #include "base/buf.h"
@@ -85,8 +85,8 @@ static px_err *read_lines(px_req *req, char *head, size_t len, known *k)
     return NULL;
 }
 
-/* A token or a quoted string. In quotes a backslash escapes only a quote or a backslash: old browsers
- * send whole Windows paths. NULL = malformed; *p moves behind it. */
+/* A token or a quoted string. In quotes a backslash escapes only a quote or a backslash: old
+ * browsers send whole Windows paths. NULL = malformed; *p moves behind it. */
 static const char *read_value(apr_pool_t *pool, const char **p)
 {
     const char *from = *p;
@@ -196,8 +196,8 @@ px_err *px_mp_head(px_req *req, char *head, size_t len, px_part **out)
     if (!k.disposition) {
         return px_mp_fault(req, "a part has no Content-Disposition.");
     }
-    if (k.encoding && strcasecmp(k.encoding, "binary") != 0 && strcasecmp(k.encoding, "8bit") != 0 &&
-        strcasecmp(k.encoding, "7bit") != 0) {
+    if (k.encoding && strcasecmp(k.encoding, "binary") != 0 &&
+        strcasecmp(k.encoding, "8bit") != 0 && strcasecmp(k.encoding, "7bit") != 0) {
         return px_mp_fault(req, "a part has a transfer encoding.");
     }
     if (k.type && strncasecmp(k.type, "multipart/", 10) == 0) {

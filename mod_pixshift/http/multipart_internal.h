@@ -1,5 +1,5 @@
-/* The three pieces of the multipart reader: the scanner that finds boundaries (multipart.c), part headers
- * (multipart_head.c), and where the bytes of a part go (multipart_part.c). */
+/* The three pieces of the multipart reader: the scanner that finds boundaries (multipart.c), part
+ * headers (multipart_head.c), and where the bytes of a part go (multipart_part.c). */
 #ifndef PX_HTTP_MULTIPART_INTERNAL_H
 #define PX_HTTP_MULTIPART_INTERNAL_H
 

@@ -11,8 +11,13 @@
 
 static px_err *broken(px_req *req, const char *what)
 {
-    return px_error(req->pool, PX_E_UNAVAILABLE, "PXS4031", "an upload cannot be kept: %s: %s", what,
-                    strerror(errno));
+    return px_error(req->pool, PX_E_UNAVAILABLE, "PXS4031", "an upload cannot be kept: %s: %s",
+                    what, strerror(errno));
+}
+
+static px_err *no_digest(px_req *req)
+{
+    return px_error(req->pool, PX_E_INTERNAL, "PXS4021", "SHA-256 does not work");
 }
 
 px_err *px_mp_sink_make(px_req *req, uint64_t file_limit, int max_files, px_mp_sink *sink)
@@ -25,7 +30,8 @@ px_err *px_mp_sink_make(px_req *req, uint64_t file_limit, int max_files, px_mp_s
     sink->form = apr_pcalloc(req->pool, sizeof(*sink->form));
     sink->tail = &sink->form->parts;
     sink->md = EVP_MD_CTX_new();
-    return sink->md ? NULL : px_error(req->pool, PX_E_UNAVAILABLE, "PXS4020", "no memory for a digest");
+    return sink->md ? NULL
+                    : px_error(req->pool, PX_E_UNAVAILABLE, "PXS4022", "no memory for a digest");
 }
 
 px_err *px_mp_sink_begin(px_mp_sink *sink, px_part *part)
@@ -35,7 +41,7 @@ px_err *px_mp_sink_begin(px_mp_sink *sink, px_part *part)
         return px_mp_fault(req, "it has too many parts.");
     }
     if (EVP_DigestInit_ex(sink->md, EVP_sha256(), NULL) != 1) {
-        return px_error(req->pool, PX_E_INTERNAL, "PXS4021", "SHA-256 is not available");
+        return no_digest(req);
     }
     sink->part = part;
     if (!part->filename) {
@@ -88,7 +94,7 @@ static px_err *field_data(px_mp_sink *sink, const char *data, size_t len)
 px_err *px_mp_sink_data(px_mp_sink *sink, const char *data, size_t len)
 {
     if (EVP_DigestUpdate(sink->md, data, len) != 1) {
-        return px_error(sink->req->pool, PX_E_INTERNAL, "PXS4021", "SHA-256 failed");
+        return no_digest(sink->req);
     }
     return sink->part->filename ? file_data(sink, data, len) : field_data(sink, data, len);
 }
@@ -107,7 +113,7 @@ px_err *px_mp_sink_end(px_mp_sink *sink)
     px_part *part = sink->part;
     px_err *err = NULL;
     if (EVP_DigestFinal_ex(sink->md, md, &md_len) != 1) {
-        return px_error(sink->req->pool, PX_E_INTERNAL, "PXS4021", "SHA-256 failed");
+        return no_digest(sink->req);
     }
     part->sha256 = px_hex(sink->req->pool, md, md_len);
     if (part->filename) {
@@ -134,8 +140,8 @@ const char *px_mp_sink_digest(px_mp_sink *sink)
     bool good = EVP_DigestInit_ex(sink->md, EVP_sha256(), NULL) == 1;
     for (const px_part *p = sink->form->parts; p && good; p = p->next) {
         const char *line = apr_psprintf(sink->req->pool, "%s\n%s\n%s\n%s\n", p->name,
-                                        p->filename ? p->filename : "-", p->content_type ? p->content_type
-                                        : "-", p->sha256);
+                                        p->filename ? p->filename : "-",
+                                        p->content_type ? p->content_type : "-", p->sha256);
         good = EVP_DigestUpdate(sink->md, line, strlen(line)) == 1;
     }
     good = good && EVP_DigestFinal_ex(sink->md, md, &md_len) == 1;

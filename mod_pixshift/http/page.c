@@ -7,7 +7,8 @@
 #define MAX_LIMIT 100
 #define MAX_PAGE 1000000
 
-static px_err *read_number(px_req *req, const px_pair *pairs, const char *name, int64_t max, int64_t *out)
+static px_err *read_number(px_req *req, const px_pair *pairs, const char *name, int64_t max,
+                           int64_t *out)
 {
     bool seen = false;
     for (; pairs; pairs = pairs->next) {
@@ -19,7 +20,8 @@ static px_err *read_number(px_req *req, const px_pair *pairs, const char *name, 
             return px_error_field(req->pool, name, "it is given twice.");
         }
         if (!px_parse_int(pairs->value, 1, max, &value)) {
-            return px_error_field(req->pool, name, "it must be a number from 1 to %lld.", (long long)max);
+            return px_error_field(req->pool, name, "it must be a number from 1 to %lld.",
+                                  (long long)max);
         }
         *out = value;
         seen = true;

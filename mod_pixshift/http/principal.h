@@ -1,4 +1,5 @@
-/* Who is asking. Made by account/, carried by the request; read-only; lives in the request's pool. */
+/* Who is asking. Made by account/, carried by the request; read-only; lives in the request's
+ * pool. */
 #ifndef PX_HTTP_PRINCIPAL_H
 #define PX_HTTP_PRINCIPAL_H
 

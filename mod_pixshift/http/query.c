@@ -26,7 +26,9 @@ px_err *px_query_parse(px_req *req, px_pair **out)
             px_pair *pair = apr_pcalloc(req->pool, sizeof(*pair));
             bool has_value = name_len < len;
             pair->name = px_url_decode(req->pool, p, name_len, true);
-            pair->value = has_value ? px_url_decode(req->pool, p + name_len + 1, len - name_len - 1, true) : "";
+            pair->value = has_value
+                              ? px_url_decode(req->pool, p + name_len + 1, len - name_len - 1, true)
+                              : "";
             if (!pair->name || !pair->value || ++count > MAX_PAIRS) {
                 return malformed(req);
             }

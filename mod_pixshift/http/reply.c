@@ -1,4 +1,5 @@
-/* Replies: the JSON writer in the request's dialect, error envelopes, headers that every answer has. */
+/* Replies: the JSON writer in the request's dialect, error envelopes, headers that every answer
+ * has. */
 #include "http_internal.h"
 
 #include "base/clock.h"
@@ -91,7 +92,8 @@ static const char *text_of(px_req *req, const px_err *err)
     const char *reason = detail_text(err, "reason");
     const char *spelled = field_of(req, err);
     if (field && reason && strcmp(field, spelled) != 0) {
-        const char *made = apr_psprintf(req->pool, "The field '%s' is not valid: %s", field, reason);
+        const char *made = apr_psprintf(req->pool, "The field '%s' is not valid: %s", field,
+                                        reason);
         if (strcmp(made, err->text) == 0) {
             return apr_psprintf(req->pool, "The field '%s' is not valid: %s", spelled, reason);
         }
@@ -169,8 +171,8 @@ static void log_error(px_req *req, const px_err *err, const px_err_row *row, int
                "%s %s: %d %s: %s [request %s, user %s]", req->method, req->path, status, row->name,
                err->cause ? err->cause : err->text, id, who);
     } else {
-        px_log(PX_LOG_INFO, "PXS4001", "%s %s: %d %s: %s [request %s, user %s]", req->method, req->path,
-               status, row->name, err->text, id, who);
+        px_log(PX_LOG_INFO, "PXS4001", "%s %s: %d %s: %s [request %s, user %s]", req->method,
+               req->path, status, row->name, err->text, id, who);
     }
 }
 

@@ -1,6 +1,6 @@
-/* The route table: a tree of path segments.  A node has static children, one parameter child and one
- * "rest of the path" child, tried in this order; where the more exact branch does not end in a route
- * with the method, the search goes on with the next one. */
+/* The route table: a tree of path segments.  A node has static children, one parameter child and
+ * one "rest of the path" child, tried in this order; where the more exact branch does not end in a
+ * route with the method, the search goes on with the next one. */
 #include "http_internal.h"
 
 #include <apr_strings.h>
@@ -83,14 +83,17 @@ static const char *check_pattern(apr_pool_t *pool, const px_route *route)
         bool brace = memchr(p + 1, '{', len) || memchr(p + 1, '}', len);
         bool whole = len > 2 && p[1] == '{' && p[len] == '}';
         if (brace && !whole) {
-            return apr_psprintf(pool, "The route pattern '%s' has a parameter that is not a whole segment.",
-                                route->pattern);
+            return apr_psprintf(
+                pool, "The route pattern '%s' has a parameter that is not a whole segment.",
+                route->pattern);
         }
         if (whole && p[len - 1] == '*' && end) {
-            return apr_psprintf(pool, "The route pattern '%s' goes on after '{…*}'.", route->pattern);
+            return apr_psprintf(pool, "The route pattern '%s' goes on after '{…*}'.",
+                                route->pattern);
         }
         if (++segments > MAX_SEGMENTS) {
-            return apr_psprintf(pool, "The route pattern '%s' has too many segments.", route->pattern);
+            return apr_psprintf(pool, "The route pattern '%s' has too many segments.",
+                                route->pattern);
         }
         if (!end) {
             break;
@@ -158,15 +161,15 @@ static const char *add(px_router *router, const px_route *route)
     at = place(router, route->pattern);
     other = taken_by(at, route->method);
     if (other) {
-        return apr_psprintf(router->pool, "The route %s %s exists twice (also as %s).", route->method,
-                            route->pattern, other->pattern);
+        return apr_psprintf(router->pool, "The route %s %s exists twice (also as %s).",
+                            route->method, route->pattern, other->pattern);
     }
     insert(router, at, route);
     return NULL;
 }
 
-/* C-1: /api/x is also /api/v1/x where nothing of that name is there. The alias keeps the dialect of its
- * route: a dialect belongs to the contract that names the route, not to the prefix. */
+/* C-1: /api/x is also /api/v1/x where nothing of that name is there. The alias keeps the dialect of
+ * its route: a dialect belongs to the contract that names the route, not to the prefix. */
 static void add_alias(px_router *router, const px_route *route)
 {
     px_route *alias;
@@ -295,7 +298,8 @@ static void fill_params(px_req *req, const px_route *route, const captures *take
 {
     int i = 0;
     req->params = apr_table_make(req->pool, 4);
-    for (const char *p = strchr(route->pattern, '{'); p && i < taken->count; p = strchr(p + 1, '{'), i++) {
+    for (const char *p = strchr(route->pattern, '{'); p && i < taken->count;
+         p = strchr(p + 1, '{'), i++) {
         size_t len = strcspn(p + 1, "*}");
         apr_table_setn(req->params, apr_pstrmemdup(req->pool, p + 1, len),
                        apr_pstrmemdup(req->pool, taken->at[i], taken->len[i]));

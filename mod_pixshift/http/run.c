@@ -1,5 +1,5 @@
-/* One request from its route to its reply: the guards in the one fixed order of DESIGN §5, the handler,
- * and what every answer gets. */
+/* One request from its route to its reply: the guards in the one fixed order of DESIGN §5, the
+ * handler, and what every answer gets. */
 #include "http_internal.h"
 
 #include "base/clock.h"
@@ -51,8 +51,9 @@ static px_err *resume_wrapped(px_req *req, px_reply *reply)
 {
     px_err *err;
     reply->resume = px_http_state(req)->resume;
-    err = reply->resume ? reply->resume(req, reply)
-                        : px_error(req->pool, PX_E_INTERNAL, "PXS4011", "a waiting reply has no resume");
+    err = reply->resume
+              ? reply->resume(req, reply)
+              : px_error(req->pool, PX_E_INTERNAL, "PXS4011", "a waiting reply has no resume");
     finish(req, reply, err);
     return NULL;
 }
@@ -67,7 +68,7 @@ static px_err *guards(const px_router *router, px_req *req, px_reply *reply, boo
     px_err *err;
     px_reply_reset(req, reply);         /* the dialect is known now */
     if ((err = px_guard_rate_ip(req)) != NULL) {
-        return err;                     /* also for addresses that do not exist: scans are limited */
+        return err; /* also for addresses that do not exist: scans are limited */
     }
     if (lost && state->allow && strcmp(req->method, "OPTIONS") == 0) {
         *answered = true;

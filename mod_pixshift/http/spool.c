@@ -1,5 +1,5 @@
-/* Spool files: uploads on their way from the request to the storage plugin.  They belong to a request's
- * pool; what a crash leaves behind is swept by age. */
+/* Spool files: uploads on their way from the request to the storage plugin.  They belong to a
+ * request's pool; what a crash leaves behind is swept by age. */
 #include "http_internal.h"
 
 #include "base/clock.h"
@@ -64,13 +64,15 @@ void px_spool_sweep(const px_app *app, apr_pool_t *pool)
     }
     while ((entry = readdir(dir)) != NULL) {
         if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) == 0 &&
-            fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-            st.st_mtime < old && unlinkat(dirfd(dir), entry->d_name, 0) == 0) {
+            fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(st.st_mode) && st.st_mtime < old &&
+            unlinkat(dirfd(dir), entry->d_name, 0) == 0) {
             removed++;
         }
     }
     closedir(dir);
     if (removed > 0) {
-        px_log(PX_LOG_NOTICE, "PXS4032", "%d spool files of crashed requests were removed", removed);
+        px_log(PX_LOG_NOTICE, "PXS4032", "%d spool files of crashed requests were removed",
+               removed);
     }
 }

@@ -1,6 +1,6 @@
 /* Table-driven validation: a JSON object, form parts or the query string into a struct.
- * Each source is a list of named values; the table says what each must be.  Unknown names are refused
- * with the client's own spelling, so that typing errors never pass as "not given". */
+ * Each source is a list of named values; the table says what each must be.  Unknown names are
+ * refused with the client's own spelling, so that typing errors never pass as "not given". */
 #include "http_internal.h"
 
 #include "base/id.h"
@@ -69,7 +69,8 @@ static bool email_valid(const char *text, size_t len)
     const char *at = memrchr(text, '@', len);
     size_t label = 0;
     bool dot = false;
-    if (!at || at == text || at - text > 64 || len > 254 || memchr(text, '@', (size_t)(at - text))) {
+    if (!at || at == text || at - text > 64 || len > 254 ||
+        memchr(text, '@', (size_t)(at - text))) {
         return false;
     }
     for (const char *p = text; p < at; p++) {
@@ -282,7 +283,8 @@ static px_err *from_form(run *r)
         given value = {part->name, NULL, part->value, part->len, false, part->file != NULL};
         px_err *err = NULL;
         if (!value.is_file && !px_utf8_valid(part->value, part->len)) {
-            err = px_error_say(r->req->pool, PX_E_VALIDATION, "A form field is not valid UTF-8 text.");
+            err = px_error_say(r->req->pool, PX_E_VALIDATION,
+                               "A form field is not valid UTF-8 text.");
         }
         if (err || (err = accept_value(r, &value)) != NULL) {
             return err;

@@ -14,7 +14,7 @@ static int64_t capped(px_req *req, const char *text)
     return seconds * 1000 < most ? seconds * 1000 : most;
 }
 
-/* The value of `wait` in a list such as `respond-async, wait="10"; foo=bar`. The first one counts. */
+/* The first `wait` in a list such as `respond-async, wait="10"; foo=bar`. */
 static const char *preference(px_req *req, const char *p)
 {
     while (*p) {

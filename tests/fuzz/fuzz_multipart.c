@@ -1,5 +1,5 @@
-/* Multipart bodies.  First line of the input: the Content-Type.  The body is read twice, whole and in
- * small pieces; both readings must end alike, and what is accepted must keep to the limits. */
+/* Multipart bodies.  First line of the input: the Content-Type.  The body is read twice, whole and
+ * in small pieces; both readings must end alike, and what is accepted must keep to the limits. */
 #include "config/settings.h"
 #include "http/http.h"
 
@@ -35,7 +35,8 @@ static void check(const px_form *form)
     for (const px_part *p = form->parts; p; p = p->next) {
         struct stat st;
         parts++;
-        if (!p->name || !*p->name || strlen(p->name) > 255 || !p->sha256 || strlen(p->sha256) != 64) {
+        if (!p->name || !*p->name || strlen(p->name) > 255 || !p->sha256 ||
+            strlen(p->sha256) != 64) {
             abort();
         }
         if (!p->file && (!p->value || p->len > 65536 || p->value[p->len] != '\0')) {

@@ -44,7 +44,7 @@ static UNIT_UNUSED px_settings *unit_settings(const char *const *directives)
             }
         }
     }
-    px_settings_finish(s, faults);          /* fills the defaults; a database is not set, and not needed */
+    px_settings_finish(s, faults); /* fills the defaults; a database is not set, and not needed */
     return s;
 }
 
