@@ -5,10 +5,21 @@
 #include "db/db.h"
 #include "http/http.h"
 
-/* action in dotted form ("user.credits.add"), entity_type e.g. "USER", values JSON or NULL. */
+/* action in dotted form ("user.credits.add"), entity_type e.g. "USER", values JSON or NULL. The actor is
+ * the request's principal. */
 px_err *px_audit_add(px_conn *conn, apr_pool_t *pool, const px_req *req, const char *action,
                      const char *entity_type, const char *entity_id, const char *old_json,
                      const char *new_json);
+
+/* The same for acts without a request: the command line, the system itself. */
+typedef struct {
+    const char *admin_id;       /* UUID or NULL */
+    const char *name;           /* email address, or "ctl:<login name>", "system" */
+    const char *ip, *user_agent, *request_id;
+} px_audit_actor;
+px_err *px_audit_put(px_conn *conn, apr_pool_t *pool, const px_audit_actor *actor,
+                     const char *action, const char *entity_type, const char *entity_id,
+                     const char *old_json, const char *new_json);
 
 extern const px_route px_admin_routes[];
 
