@@ -1,0 +1,105 @@
+/* What the files of the studio share; nobody else includes this.
+ *
+ * Images: every stored object has a row that is written before the object (state pending), so that a
+ * crash leaves no file that nobody knows.  Jobs: created in one statement with their hold (job_store.c);
+ * everything a client sees of one is a px_job.  All structs live in the caller's pool. */
+#ifndef PX_STUDIO_STUDIO_H
+#define PX_STUDIO_STUDIO_H
+
+#include "base/error.h"
+#include "config/app.h"
+#include "db/db.h"
+#include "http/http.h"
+#include "image/scan.h"
+#include "net/net.h"
+
+/* ---- images (image_store.c) ---- */
+typedef struct {
+    const char *id, *user_id, *job_id, *kind, *key, *mime, *sha256, *retention, *state;
+    int64_t width, height, bytes;
+    int64_t created_at, first_downloaded_at, delete_after;      /* usec, 0 = none */
+} px_image;
+
+/* Row in state pending; id and key are the caller's. */
+px_err *px_image_insert(px_db *db, apr_pool_t *pool, const px_image *image);
+/* The object is in storage now: sizes and lifetime (keep_ms 0 = kept). */
+px_err *px_image_stored(px_db *db, apr_pool_t *pool, const px_image *image, int64_t keep_ms);
+/* NOT_FOUND unless it exists and is stored; user_id NULL = any owner. */
+px_err *px_image_get(px_db *db, apr_pool_t *pool, const char *id, const char *user_id, px_image **out);
+px_err *px_image_by_key(px_db *db, apr_pool_t *pool, const char *key, px_image **out);
+/* The first complete download of an ephemeral image starts its last minutes (C-15). */
+px_err *px_image_downloaded(px_db *db, apr_pool_t *pool, const char *id, int64_t delete_after_ms);
+/* Its owner deletes it: the sweeper removes the object at its next turn. */
+px_err *px_image_condemn(px_db *db, apr_pool_t *pool, const char *id);
+/* Images whose time has come (and pending rows older than an hour), oldest first. */
+px_err *px_image_due(px_db *db, apr_pool_t *pool, int limit, px_image **list, int *count);
+px_err *px_image_deleted(px_db *db, apr_pool_t *pool, const char *id);
+
+/* ---- taking images in (intake.c) ---- */
+/* Scans, stores and records one uploaded file (path) as uploads/{user}/{id}.{ext}. Refusals are those of
+ * image/scan.h and are counted. `retention` decides the lifetime. */
+px_err *px_intake_file(px_req *req, const char *path, uint64_t len, const char *sha256,
+                       const char *retention, px_image **out);
+px_err *px_intake_bytes(px_req *req, const void *data, size_t len, const char *retention, px_image **out);
+
+/* ---- jobs (job_store.c) ---- */
+/* One input: an image of ours (image + key) or a URL that the worker fetches. */
+typedef struct { const char *role, *image, *key, *url; } px_job_input;
+
+typedef struct {
+    const char *user_id, *operation, *variant, *type_id, *prompt, *scope, *retention, *tier;
+    const char *params;             /* JSON object of strings: handed to the provider */
+    const px_job_input *inputs; int input_count;
+    int64_t cost;
+    bool test_mode;
+} px_job_spec;
+
+typedef struct {
+    const char *id, *user_id, *operation, *variant, *state, *type_id, *prompt_used, *params;
+    const char *inputs;             /* JSON array as stored */
+    const char *retention, *provider, *model, *result_image, *result_key, *result_mime;
+    const char *error_code, *error_message, *hold_id, *tier;
+    int64_t cost, credits_used, attempt, claims, processing_time_ms;
+    int64_t created_at, started_at, completed_at, updated_at;   /* usec, 0 = none */
+    int64_t result_delete_after;
+    const char *result_state;       /* of the image: stored, deleted; NULL = none */
+    bool dead, cancel_asked;
+    const char *first_input_key;    /* storage key of inputs[0], NULL for a remote one */
+} px_job;
+
+/* Hold, job, event and wake-up in one transaction. INSUFFICIENT_CREDITS with details, TOO_MANY_JOBS. */
+px_err *px_job_create(px_req *req, const px_job_spec *spec, const char **job_id);
+/* NOT_FOUND for a foreign or deleted one; user_id NULL = any owner (admins). */
+px_err *px_job_get(px_db *db, apr_pool_t *pool, const char *id, const char *user_id, px_job **out);
+typedef struct {
+    const char *user_id;            /* NULL = all */
+    const char *operation, *state, *variant;    /* NULL = all; state is an internal one */
+} px_job_filter;
+px_err *px_job_list(px_db *db, apr_pool_t *pool, const px_job_filter *filter, const px_page *page,
+                    px_job **list, int *count, int64_t *total);
+px_err *px_job_cancel(px_db *db, apr_pool_t *pool, const char *id, const char *reason, const char **state);
+/* The owner's "delete": the row stays for the books, the client does not see it any more. */
+px_err *px_job_forget(px_db *db, apr_pool_t *pool, const char *id);
+/* A new job like an ended one, with a new hold; details link to the old one. */
+px_err *px_job_redo(px_req *req, const px_job *old, const char **job_id);
+bool px_job_ended(const px_job *job);       /* succeeded, failed, canceled, expired */
+
+typedef struct { int64_t seq; const char *event, *data; int64_t created_at; } px_job_event;
+px_err *px_job_events(px_db *db, apr_pool_t *pool, const char *id, int64_t after, px_job_event **list,
+                      int *count);
+
+/* ---- what several APIs say about jobs (job_view.c) ---- */
+/* Internal state -> PENDING/PROCESSING/COMPLETED/FAILED or queued/processing/completed/failed (C-11). */
+const char *px_job_state_word(px_dialect dialect, const char *state);
+/* And back, for filters; NULL when it is no word of the dialect. "failed" stands for all bad ends: the
+ * caller's filter uses state "failed". */
+const char *px_job_state_from_word(px_dialect dialect, const char *word);
+/* Safe text of a bad end: the error's message, or the reason for canceled and expired. */
+const char *px_job_fault(const px_job *job);
+/* Finds the job for the caller: owner or admin, else NOT_FOUND (USER-7). */
+px_err *px_job_for(px_req *req, const char *id, px_job **out);
+/* Ends a create: waits when asked (reply mode WAIT with `resume` as handler for each wake), else answers at
+ * once with what `resume` renders. Status by dialect (C-12), Location and Retry-After where 202. */
+px_err *px_job_answer(px_req *req, px_reply *reply, const char *job_id, px_handler *resume);
+
+#endif
