@@ -75,6 +75,11 @@ typedef void px_notify_fn(void *baton, const char *channel, const char *payload)
 px_err *px_listener_open(px_db *db, apr_pool_t *pool, const char *const *channels,
                          px_notify_fn *on_notify, void (*on_gap)(void *baton), void *baton,
                          px_listener **out);
+/* Also runs `session_sql` on every connect, before LISTEN: what it takes (an advisory lock) is held as
+ * long as the listener is connected. */
+px_err *px_listener_open_as(px_db *db, apr_pool_t *pool, const char *const *channels,
+                            const char *session_sql, px_notify_fn *on_notify,
+                            void (*on_gap)(void *baton), void *baton, px_listener **out);
 int px_listener_fd(px_listener *listener);       /* -1 while disconnected; changes on reconnect */
 bool px_listener_ready(const px_listener *listener);    /* LISTEN is in force */
 bool px_listener_wants_write(px_listener *listener);

@@ -147,12 +147,12 @@ static apr_status_t close_listener(void *data)
     return APR_SUCCESS;
 }
 
-px_err *px_listener_open(px_db *db, apr_pool_t *pool, const char *const *channels,
-                         px_notify_fn *on_notify, void (*on_gap)(void *baton), void *baton,
-                         px_listener **out)
+px_err *px_listener_open_as(px_db *db, apr_pool_t *pool, const char *const *channels,
+                            const char *session_sql, px_notify_fn *on_notify,
+                            void (*on_gap)(void *baton), void *baton, px_listener **out)
 {
     px_listener *l = apr_pcalloc(pool, sizeof *l);
-    const char *sql = "";
+    const char *sql = session_sql ? apr_pstrcat(pool, session_sql, "; ", NULL) : "";
     int i;
 
     for (i = 0; channels[i]; i++) {
@@ -172,6 +172,13 @@ px_err *px_listener_open(px_db *db, apr_pool_t *pool, const char *const *channel
     *out = l;
     px_listener_process(l);
     return NULL;
+}
+
+px_err *px_listener_open(px_db *db, apr_pool_t *pool, const char *const *channels,
+                         px_notify_fn *on_notify, void (*on_gap)(void *baton), void *baton,
+                         px_listener **out)
+{
+    return px_listener_open_as(db, pool, channels, NULL, on_notify, on_gap, baton, out);
 }
 
 int px_listener_fd(px_listener *l)
