@@ -37,6 +37,7 @@ typedef struct {
     int64_t deadline;       /* monotonic milliseconds */
     unsigned wall_ms, cpu_s;
     bool timed_out;
+    bool reported;          /* the client has the result; only the process is left */
 } slot;
 
 static slot slots[TASKS_MAX];
@@ -191,7 +192,7 @@ static void start_task(int *fds, unsigned fd_count)
         s->wall_ms = head->wall_ms ? head->wall_ms : wall_ms_default;
         s->cpu_s = head->cpu_s ? head->cpu_s : limits.cpu_s;
         s->deadline = now_ms() + s->wall_ms;
-        s->timed_out = false;
+        s->timed_out = s->reported = false;
     }
     for (unsigned i = 0; i < fd_count; i++)
         close(fds[i]);
@@ -236,21 +237,36 @@ static void judge_death(const slot *s, int status, px_wire_result *result)
     add_stderr(s, result);
 }
 
-static void end_task(slot *s, int status)
+/* Passes the child's report on as soon as it is there. The child has nothing left to do then:
+ * killing it is quicker than its orderly end, and stops one that reported nonsense or just closed its
+ * pipe. What ended without a sound report is judged when it is collected. */
+static void take_report(slot *s)
 {
     px_wire_result result;
     ssize_t got = read(s->result_fd, &result, sizeof result);
-    bool sound = got == (ssize_t)sizeof result && result.magic == PX_WIRE_MAGIC && !s->timed_out
-        && result.status <= PX_HELPER_FAILED && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    if (!sound)
-        judge_death(s, status, &result);
+    kill(s->pid, SIGKILL);
+    if (got != (ssize_t)sizeof result || result.magic != PX_WIRE_MAGIC
+        || result.status > PX_HELPER_FAILED)
+        return;
     /* A child speaks for its own task only. */
     result.id = s->id;
     result.kind = PX_WIRE_RESULT;
+    s->reported = true;
+    report(&result);
+}
+
+static void end_task(slot *s, int status)
+{
+    px_wire_result result;
+    if (!s->reported && !s->timed_out)
+        take_report(s);     /* it may have come together with the end */
+    if (!s->reported) {
+        judge_death(s, status, &result);
+        report(&result);
+    }
     close(s->result_fd);
     close(s->stderr_fd);
     s->pid = 0;
-    report(&result);
 }
 
 static void reap(int signals)
@@ -270,7 +286,7 @@ static int watch_deadlines(void)
     int64_t now = now_ms(), next = -1;
     for (unsigned i = 0; i < TASKS_MAX; i++) {
         slot *s = &slots[i];
-        if (!s->pid || s->timed_out)
+        if (!s->pid || s->timed_out || s->reported)
             continue;
         if (now >= s->deadline) {
             s->timed_out = true;
@@ -311,10 +327,18 @@ static int loop(void)
     sigprocmask(SIG_BLOCK, &set, NULL);
     int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     for (;;) {
-        struct pollfd polled[] = { { .fd = SOCK, .events = POLLIN },
-                                   { .fd = signals, .events = POLLIN } };
-        if (poll(polled, 2, watch_deadlines()) < 0 && errno != EINTR)
+        struct pollfd polled[2 + TASKS_MAX] = { { .fd = SOCK, .events = POLLIN },
+                                                { .fd = signals, .events = POLLIN } };
+        for (unsigned i = 0; i < TASKS_MAX; i++) {
+            bool wanted = slots[i].pid && !slots[i].reported;
+            polled[2 + i] = (struct pollfd){ .fd = wanted ? slots[i].result_fd : -1,
+                                             .events = POLLIN };
+        }
+        if (poll(polled, 2 + TASKS_MAX, watch_deadlines()) < 0 && errno != EINTR)
             return 1;
+        for (unsigned i = 0; i < TASKS_MAX; i++)
+            if (polled[2 + i].revents)
+                take_report(&slots[i]);
         if (polled[1].revents)
             reap(signals);
         if (polled[0].revents && !read_packets())

@@ -10,7 +10,7 @@ typedef struct {
     int sock;       /* -1 = none; close-on-exec, non-blocking */
 } px_helper_proc;
 
-/* Starts the program with an empty environment, our socket as its descriptor 3, /dev/null as 0 and
+/* Starts the program with a bare environment, our socket as its descriptor 3, /dev/null as 0 and
  * 1, our stderr, and nothing else open. `config` has no zero members. */
 px_err *px_helper_spawn(apr_pool_t *pool, const px_helper_config *config, px_helper_proc *proc);
 /* Closes the socket, kills the program and collects it. Its children die with it. */
