@@ -54,6 +54,11 @@ static px_err *explain(apr_pool_t *pool, px_err *err)
     return px_error(pool, PX_E_INTERNAL, "PXS2100", "%s", err->cause);
 }
 
+px_err *px_credit_explain(apr_pool_t *pool, px_err *err)
+{
+    return explain(pool, err);
+}
+
 px_err *px_credit_init_user(px_conn *conn, apr_pool_t *pool, const char *user_id)
 {
     return explain(pool, credit_store_init(conn, pool, user_id));

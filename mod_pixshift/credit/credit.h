@@ -30,6 +30,10 @@ typedef struct {
     int64_t lifetime_free_held; /* reserved by jobs under way */
 } px_balance;
 
+/* The ledger's refusals in the client's words: for statements that call its functions inside others.
+ * Other errors pass unchanged. */
+px_err *px_credit_explain(apr_pool_t *pool, px_err *err);
+
 /* Creates the wallet row and the grants that the deployment's profile gives at sign-up. */
 px_err *px_credit_init_user(px_conn *conn, apr_pool_t *pool, const char *user_id);
 
