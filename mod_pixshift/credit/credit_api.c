@@ -64,11 +64,13 @@ static px_err *get_balance(px_req *req, px_reply *reply)
     if (err) {
         return err;
     }
+    px_jw_object(reply->json, NULL);
     px_jw_int(reply->json, "credits", b.paid);
     px_jw_int(reply->json, "daily_free_credits", b.daily_free);
     px_jw_int(reply->json, "total_used", b.total_used);
     px_jw_int(reply->json, "held", b.held);
     px_jw_int(reply->json, "available", b.available);
+    px_jw_end_object(reply->json);
     return NULL;
 }
 
@@ -106,6 +108,7 @@ static px_err *get_account(px_req *req, px_reply *reply)
     if (err) {
         return err;
     }
+    px_jw_object(w, NULL);
     px_jw_bool(w, "success", true);
     px_jw_int(w, "credits", b.paid);
     px_jw_int(w, "amount", b.available);
@@ -117,6 +120,7 @@ static px_err *get_account(px_req *req, px_reply *reply)
     px_jw_int(w, "max_rollover", allowance.max_rollover);
     px_jw_str(w, "tier", req->who->tier ? req->who->tier : "free");
     write_entries(req, w, "recent_transactions", list, count);
+    px_jw_end_object(w);
     return NULL;
 }
 
@@ -171,8 +175,10 @@ static px_err *get_transactions(px_req *req, px_reply *reply)
     if (err) {
         return err;
     }
+    px_jw_object(reply->json, NULL);
     write_entries(req, reply->json, "transactions", list, count);
     px_page_write(req, reply->json, &page, total);
+    px_jw_end_object(reply->json);
     return NULL;
 }
 
@@ -185,10 +191,12 @@ static px_err *get_free_tier(px_req *req, px_reply *reply)
     if (err) {
         return err;
     }
+    px_jw_object(reply->json, NULL);
     px_jw_int(reply->json, "free_tier_used", b.lifetime_free_used);
     px_jw_int(reply->json, "free_tier_limit", b.lifetime_free_limit);
     px_jw_int(reply->json, "remaining",
               b.lifetime_free_limit - b.lifetime_free_used - b.lifetime_free_held);
+    px_jw_end_object(reply->json);
     return NULL;
 }
 

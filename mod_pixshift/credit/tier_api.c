@@ -29,11 +29,13 @@ static px_err *get_tiers(px_req *req, px_reply *reply)
 {
     const px_tier *tier;
 
+    px_jw_object(reply->json, NULL);
     px_jw_array(reply->json, "tiers");
     for (tier = req->app->settings->tiers; tier; tier = tier->next) {
         write_tier(req, reply->json, tier);
     }
     px_jw_end_array(reply->json);
+    px_jw_end_object(reply->json);
     return NULL;
 }
 
@@ -68,8 +70,10 @@ static px_err *choose_tier(px_req *req, px_reply *reply)
     if (err) {
         return err;
     }
+    px_jw_object(reply->json, NULL);
     px_reply_success(req, reply);
     px_jw_str(reply->json, "pricing_tier", tier->id);
+    px_jw_end_object(reply->json);
     return NULL;
 }
 

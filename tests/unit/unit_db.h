@@ -120,7 +120,8 @@ static UNIT_UNUSED const char *unit_db_migrations(const char *const *names)
         }
     }
     unit_db_write(apr_pstrcat(unit_pool, dir, "/0002_users.up.sql", NULL),
-                  "CREATE TABLE pixshift.users (id uuid PRIMARY KEY DEFAULT gen_random_uuid());");
+                  "CREATE TABLE pixshift.users (id uuid PRIMARY KEY DEFAULT gen_random_uuid(),"
+                  " pricing_tier text, updated_at timestamptz);");
     unit_db_write(apr_pstrcat(unit_pool, dir, "/0002_users.down.sql", NULL),
                   "DROP TABLE pixshift.users;");
     path = apr_psprintf(unit_pool, "%s/%04d_last", dir, px_schema_version());
