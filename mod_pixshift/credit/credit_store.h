@@ -1,5 +1,5 @@
-/* The ledger's SQL (credit_store.c), for the files of this folder.  Every function is one round trip; errors are
- * those of db/ with the SQLSTATE of sql/0003_credit.up.sql. */
+/* The ledger's SQL (credit_store.c), for the files of this folder.  Every function is one round
+ * trip; errors are those of db/ with the SQLSTATE of sql/0003_credit.up.sql. */
 #ifndef PX_CREDIT_STORE_H
 #define PX_CREDIT_STORE_H
 

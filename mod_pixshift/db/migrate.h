@@ -7,7 +7,13 @@
 #include "base/error.h"
 #include "db.h"
 
-typedef struct { int version; const char *name; bool applied; bool changed; int64_t applied_at; } px_migration;
+typedef struct {
+    int version;
+    const char *name;
+    bool applied;
+    bool changed;           /* the file is not what was applied */
+    int64_t applied_at;     /* usec */
+} px_migration;
 
 /* The version that this code was built for (the highest in sql/ at build time). */
 int px_schema_version(void);
