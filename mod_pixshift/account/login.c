@@ -29,17 +29,18 @@ static const char *ip_key(px_req *req)
 }
 
 /* Names an account in the table of failures without showing whose it is. */
-static const char *subject_of(px_req *req, const char *email)
+static px_err *subject_of(px_req *req, const char *email, const char **subject)
 {
     const account_secrets *secrets;
     unsigned char mac[PX_SHA256_LEN];
     px_err *err = account_secrets_get(req->app, req->pool, &secrets);
 
     if (err) {
-        return NULL;
+        return err;
     }
     px_hmac_sha256(secrets->subject_key, sizeof secrets->subject_key, email, strlen(email), mac);
-    return px_hex(req->pool, mac, sizeof mac);
+    *subject = px_hex(req->pool, mac, sizeof mac);
+    return NULL;
 }
 
 static px_err *slow_down(px_req *req, int64_t wait_ms)
@@ -91,16 +92,12 @@ static px_err *failed(px_req *req, const char *subject, int failures)
 px_err *account_login_check(px_req *req, const char *email, const char *password, px_user **user)
 {
     const char *address = account_email_key(req->pool, email);
-    const char *subject = subject_of(req, address);
+    const char *subject, *rehashed;
     account_login_row row = {0};
-    const char *rehashed;
     bool match;
     px_err *err;
 
-    if (!subject) {
-        return px_error(req->pool, PX_E_UNAVAILABLE, "PXS7000", "PixShiftSecret is not set");
-    }
-    if ((err = check_address(req, 0)) != NULL
+    if ((err = subject_of(req, address, &subject)) != NULL || (err = check_address(req, 0)) != NULL
         || (err = account_store_login(req->app->db, req->pool, address, subject, &row)) != NULL) {
         return err;
     }
