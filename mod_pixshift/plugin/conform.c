@@ -11,8 +11,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define LIMIT_MS 20000
 #define ROUNDS 300
+
+int px_conform_limit_ms = 20000;
 
 typedef struct {
     apr_pool_t *pool;
@@ -138,7 +139,7 @@ static bool check_leaks(check *k)
     grown = mallinfo2().uordblks;
     grown = grown > before ? grown - before : 0;
     if (grown / (ROUNDS - 1) >= 16) {
-        tell(k, 'F', "it leaks memory: about %zu bytes per open and close", grown / (ROUNDS - 1));
+        tell(k, 'F', "it leaks memory: about %" APR_SIZE_T_FMT " bytes per open and close", grown / (ROUNDS - 1));
         return false;
     }
     if (count_fds() - fds > ROUNDS / 10) {
@@ -209,7 +210,7 @@ static bool play_truncated(check *k, void *instance, int exchange)
 
     for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
         px_mutation m = { .exchange = exchange, .body_len = cuts[i],
-                          .what = apr_psprintf(k->pool, "cut to %zu of %zu bytes", cuts[i], len) };
+                          .what = apr_psprintf(k->pool, "cut to %" APR_SIZE_T_FMT " of %" APR_SIZE_T_FMT " bytes", cuts[i], len) };
         if (cuts[i] < len || len == 0) {
             fine = play(k, instance, &m) && fine;
         }
@@ -323,7 +324,7 @@ static bool run_child(apr_pool_t *pool, check *k, const char *subject, px_child_
                       px_buf *report)
 {
     const char *fault;
-    px_buf *lines = px_child_run(pool, LIMIT_MS, work, k, &fault);
+    px_buf *lines = px_child_run(pool, px_conform_limit_ms, work, k, &fault);
 
     return collect(pool, subject, lines, fault, report);
 }

@@ -8,6 +8,9 @@
 
 #include <apr_tables.h>
 
+/* Longest time for a case or the lifecycle check; tests shorten it. */
+extern int px_conform_limit_ms;
+
 /* ---- conform_fields.c: structures of the SDK by member name ---- */
 
 typedef enum { PX_FIELD_TEXT, PX_FIELD_I64, PX_FIELD_U64, PX_FIELD_U32 } px_field_type;

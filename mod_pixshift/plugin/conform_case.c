@@ -198,14 +198,64 @@ static void *sized(apr_pool_t *pool, size_t size)
     return head;
 }
 
+/* json-c ends the process when a list is no list, so the shapes are looked at first. */
+static const char *shape_fault(apr_pool_t *pool, json_object *json)
+{
+    static const struct { bool in_request; const char *name; enum json_type type; } shapes[] = {
+        { false, "options", json_type_object }, { false, "request", json_type_object },
+        { false, "exchanges", json_type_array }, { false, "result", json_type_object },
+        { true, "images", json_type_array }, { true, "messages", json_type_array },
+        { true, "params", json_type_object }, { true, "headers", json_type_object },
+    };
+
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        json_object *in = shapes[i].in_request ? px_json_get(json, "request") : json;
+        json_object *value = px_json_get(in, shapes[i].name);
+        if (value && !json_object_is_type(value, shapes[i].type)) {
+            return apr_psprintf(pool, "\"%s\" must be %s", shapes[i].name,
+                                shapes[i].type == json_type_array ? "a list" : "an object");
+        }
+    }
+    return NULL;
+}
+
+static const char *exchanges_fault(apr_pool_t *pool, json_object *list)
+{
+    size_t count = list ? json_object_array_length(list) : 0;
+
+    for (size_t i = 0; i < count; i++) {
+        json_object *exchange = json_object_array_get_idx(list, i);
+        json_object *reply = px_json_get(exchange, "reply");
+        json_object *expect = px_json_get(exchange, "expect");
+        json_object *maps[] = { px_json_get(reply, "headers"), px_json_get(expect, "headers"),
+                                px_json_get(expect, "parts"), expect };
+        if (!json_object_is_type(reply, json_type_object)) {
+            return apr_psprintf(pool, "exchange %d has no \"reply\"", (int)i + 1);
+        }
+        for (int m = 0; m < 4; m++) {
+            if (maps[m] && !json_object_is_type(maps[m], json_type_object)) {
+                return apr_psprintf(pool, "exchange %d: expect, headers and parts must be objects",
+                                    (int)i + 1);
+            }
+        }
+    }
+    return NULL;
+}
+
 static const char *build(apr_pool_t *pool, const px_plugin_info *info, px_case *c)
 {
     const char *operation = px_json_str(c->json, "operation");
     json_object *request = px_json_get(c->json, "request");
     const px_field *fields;
-    const char *fault;
+    const char *fault = shape_fault(pool, c->json);
     int count;
 
+    if (!fault) {
+        fault = exchanges_fault(pool, px_json_get(c->json, "exchanges"));
+    }
+    if (fault) {
+        return fault;
+    }
     c->info = info;
     c->verb = operation ? find_verb(info, operation) : NULL;
     if (!c->verb) {
