@@ -336,6 +336,7 @@ static void close_running(void)
 static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *baton)
 {
     int64_t stop_at = 0;
+    (void)thread;
     (void)baton;
     while (apr_atomic_read32(&hub->closing) != 2) {
         turn();
@@ -349,7 +350,6 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *baton)
             break;
         }
     }
-    apr_thread_exit(thread, APR_SUCCESS);
     return NULL;
 }
 
