@@ -97,7 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *type, *whole, *pieces;
     source s;
     if (!root) {
-        snprintf(state_dir, sizeof(state_dir), "/tmp/px-fuzz-multipart.XXXXXX");
+        snprintf(state_dir, sizeof(state_dir), "/tmp/pixshift-fuzz-multipart.XXXXXX");
         apr_initialize();
         apr_pool_create(&root, NULL);
         app.pool = root;

@@ -127,10 +127,34 @@ START_TEST(boundary_at_each_offset)
         at += fill;
         memcpy(text + at, "\r\n" END, strlen("\r\n" END));
         at += strlen("\r\n" END);
-        UNIT_OK(read_typed(TYPE, text, at, shift % 3 ? 4099 : 0, &form));
-        ck_assert_uint_eq(px_form_find(form, "f")->file_len, fill);
-        ck_assert_str_eq(px_form_find(form, "f")->sha256,
-                         px_sha256_hex(unit_pool, text + head, fill));
+        for (size_t step = 0; step < 8000; step += 4099) {
+            UNIT_OK(read_typed(TYPE, text, at, step, &form));
+            ck_assert_uint_eq(px_form_find(form, "f")->file_len, fill);
+            ck_assert_str_eq(px_form_find(form, "f")->sha256,
+                             px_sha256_hex(unit_pool, text + head, fill));
+        }
+    }
+}
+END_TEST
+
+/* The reader hands on what it has at 64 KiB: that border at every offset of a form, by a
+ * preamble of the right length and a body that comes byte by byte. */
+START_TEST(border_at_each_offset)
+{
+    const char form_text[] = "\r\n" FIELD("a", "-\r\n--\r\n----p\r\n-") FILEPART("f", "x", "\r\n--" "----p") END;
+    size_t border = 65536, len = sizeof(form_text) - 1;
+    char *text = apr_palloc(unit_pool, border + len + 4);
+    begin();
+    memset(text, 'p', border + len + 4);
+    for (size_t inside = 0; inside <= len + 4; inside++) {
+        size_t before = border + 2 - inside;
+        px_form *form;
+        memcpy(text + before, form_text, len);
+        UNIT_OK(read_typed(TYPE, text, before + len, 1, &form));
+        ck_assert_int_eq(form->count, 2);
+        ck_assert_str_eq(px_form_find(form, "a")->value, "-\r\n--\r\n----p\r\n-");
+        ck_assert_uint_eq(px_form_find(form, "f")->file_len, 9);
+        memset(text + before, 'p', len);
     }
 }
 END_TEST
@@ -209,6 +233,8 @@ START_TEST(part_headers)
     bad(PART(CD "name=\"a\xff\""));
     bad("--" BOUNDARY "\n" CD "name=\"a\"\n\nv\n" END);          /* line feeds alone */
     bad("--" BOUNDARY "x\r\n" CD "name=\"a\"\r\n\r\nv\r\n" END);
+    good("--" BOUNDARY " \t \r\n" CD "name=\"a\"\r\n\r\nv\r\n" END);
+    bad(apr_psprintf(unit_pool, "--" BOUNDARY "%65s\r\n" CD "name=\"a\"\r\n\r\nv\r\n" END, ""));
 }
 END_TEST
 
@@ -300,7 +326,7 @@ END_TEST
 
 START_TEST(a_missing_folder_is_our_fault)
 {
-    const char *const directives[] = {"PixShiftStateDir", "/nonexistent/px", NULL};
+    const char *const directives[] = {"PixShiftStateDir", "/nonexistent/pixshift", NULL};
     const char text[] = FILEPART("f", "x", "data") END;
     px_form *form;
     app = unit_app(directives);
@@ -331,7 +357,7 @@ int main(void)
     TCase *tc = unit_begin("multipart");
     const char *spool;
     int result;
-    snprintf(unit_state_dir, sizeof(unit_state_dir), "/tmp/px-multipart.XXXXXX");
+    snprintf(unit_state_dir, sizeof(unit_state_dir), "/tmp/pixshift-multipart.XXXXXX");
     if (!mkdtemp(unit_state_dir)) {
         return EXIT_FAILURE;
     }
@@ -339,6 +365,7 @@ int main(void)
     tcase_add_test(tc, files_go_with_the_pool);
     tcase_add_test(tc, splits_do_not_matter);
     tcase_add_test(tc, boundary_at_each_offset);
+    tcase_add_test(tc, border_at_each_offset);
     tcase_add_test(tc, cut_bodies_are_refused);
     tcase_add_test(tc, boundary_parameter);
     tcase_add_test(tc, part_headers);

@@ -76,6 +76,22 @@ START_TEST(odd_limits_are_exact)
 }
 END_TEST
 
+/* The same where the step is cut most: 63 steps of 3.6 microseconds are lost between window and
+ * burst. */
+START_TEST(large_limits_are_exact)
+{
+    const int64_t limit = 999999937;
+    px_cache *cache = attach(256);
+    int refused = 0;
+    for (int i = 0; i < 20; i++) {
+        const char *key = apr_psprintf(unit_pool, "large%d", i);
+        ck_assert(take(cache, key, limit, HOUR, limit).allowed);
+        refused += !take(cache, key, limit, HOUR, 50).allowed;  /* unless 180 microseconds passed */
+    }
+    ck_assert_int_gt(refused, 0);
+}
+END_TEST
+
 START_TEST(refills_evenly)
 {
     px_cache *cache = attach(256);
@@ -99,7 +115,8 @@ START_TEST(follows_the_test_clock)
     move_clock(3600);
     ck_assert_int_eq(take(cache, "k", 5, HOUR, 0).remaining, 5);
     ck_assert(take(cache, "k", 5, HOUR, 1).allowed);
-    /* Back again: what was used in the future must not shut the key out for longer than a window. */
+    /* Back again: what was used in the future must not shut the key out for longer than a
+     * window. */
     move_clock(0);
     ck_assert(!take(cache, "k", 5, HOUR, 1).allowed);
     ck_assert_int_le(take(cache, "k", 5, HOUR, 0).reset_ms, HOUR);
@@ -253,7 +270,7 @@ END_TEST
 
 int main(void)
 {
-    char clock_file[] = "/tmp/px-rate-clock.XXXXXX";
+    char clock_file[] = "/tmp/pixshift-rate-clock.XXXXXX";
     int fd = mkstemp(clock_file);
     int result;
     TCase *tc = unit_begin("rate");
@@ -264,6 +281,7 @@ int main(void)
     setenv("PIXSHIFT_TEST_CLOCK", clock_file, 1);
     tcase_add_test(tc, bursts_up_to_the_limit);
     tcase_add_test(tc, odd_limits_are_exact);
+    tcase_add_test(tc, large_limits_are_exact);
     tcase_add_test(tc, refills_evenly);
     tcase_add_test(tc, follows_the_test_clock);
     tcase_add_test(tc, costs_and_looking);
