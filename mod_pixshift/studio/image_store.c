@@ -29,23 +29,24 @@ static px_image *read_row(apr_pool_t *pool, const px_rows *rows, int row)
     return image;
 }
 
-px_err *px_image_insert(px_db *db, apr_pool_t *pool, const px_image *image)
+px_err *px_image_insert(px_db *db, apr_pool_t *pool, const px_image *image, int64_t keep_ms)
 {
     return px_db_query(db, pool, NULL,
-                       "INSERT INTO pixshift.images (id, user_id, job_id, kind, key, mime, retention) "
-                       "VALUES ($1::uuid, $2::uuid, $3::uuid, $4, $5, $6, $7)", "sssssss",
+                       "INSERT INTO pixshift.images (id, user_id, job_id, kind, key, mime, width, height, "
+                       "bytes, sha256, retention, lifetime_ms, delete_after) VALUES ($1::uuid, $2::uuid, "
+                       "$3::uuid, $4, $5, $6, $7, $8, $9, $10, $11, nullif($12::bigint, 0), "
+                       "pixshift.now() + interval '1 hour')", "ssssssiilssl",
                        image->id, image->user_id, image->job_id, image->kind, image->key, image->mime,
-                       image->retention);
+                       (int)image->width, (int)image->height, image->bytes, image->sha256,
+                       image->retention, keep_ms);
 }
 
-px_err *px_image_stored(px_db *db, apr_pool_t *pool, const px_image *image, int64_t keep_ms)
+px_err *px_image_ready(px_db *db, apr_pool_t *pool, const char *id)
 {
     return px_db_query(db, pool, NULL,
-                       "UPDATE pixshift.images SET state = 'stored', mime = $2, width = $3, height = $4, "
-                       "bytes = $5, sha256 = $6, delete_after = CASE WHEN $7::bigint > 0 THEN "
-                       "pixshift.now() + $7::bigint * interval '1 millisecond' END "
-                       "WHERE id = $1::uuid AND state = 'pending'", "ssiilsl", image->id, image->mime,
-                       (int)image->width, (int)image->height, image->bytes, image->sha256, keep_ms);
+                       "UPDATE pixshift.images SET state = 'ready', delete_after = "
+                       "pixshift.now() + lifetime_ms * interval '1 millisecond' "
+                       "WHERE id = $1::uuid AND state = 'pending'", "s", id);
 }
 
 static px_err *one(apr_pool_t *pool, px_err *err, const px_rows *rows, px_image **out)
@@ -63,7 +64,7 @@ px_err *px_image_get(px_db *db, apr_pool_t *pool, const char *id, const char *us
     px_rows *rows = NULL;
     px_err *err = px_db_query(db, pool, &rows,
                               "SELECT " COLUMNS " FROM pixshift.images WHERE id = $1::uuid AND "
-                              "state = 'stored' AND ($2::uuid IS NULL OR user_id = $2::uuid)", "ss", id,
+                              "state = 'ready' AND ($2::uuid IS NULL OR user_id = $2::uuid)", "ss", id,
                               user_id);
     return one(pool, err, rows, out);
 }
@@ -72,49 +73,27 @@ px_err *px_image_by_key(px_db *db, apr_pool_t *pool, const char *key, px_image *
 {
     px_rows *rows = NULL;
     px_err *err = px_db_query(db, pool, &rows, "SELECT " COLUMNS " FROM pixshift.images WHERE key = $1 "
-                              "AND state = 'stored'", "s", key);
+                              "AND state = 'ready'", "s", key);
     return one(pool, err, rows, out);
 }
 
 px_err *px_image_downloaded(px_db *db, apr_pool_t *pool, const char *id, int64_t delete_after_ms)
 {
-    return px_db_query(db, pool, NULL,
-                       "UPDATE pixshift.images SET first_downloaded_at = pixshift.now(), delete_after = "
-                       "CASE WHEN retention = 'persistent' THEN delete_after ELSE least(delete_after, "
-                       "pixshift.now() + $2::bigint * interval '1 millisecond') END "
-                       "WHERE id = $1::uuid AND first_downloaded_at IS NULL AND state = 'stored'", "sl",
-                       id, delete_after_ms);
+    return px_db_query(db, pool, NULL, "SELECT pixshift.image_downloaded($1::uuid, $2::bigint)", "sl", id,
+                       delete_after_ms);
+}
+
+px_err *px_image_take_once(px_db *db, apr_pool_t *pool, const char *id, bool *first)
+{
+    px_rows *rows = NULL;
+    px_err *err = px_db_query(db, pool, &rows, "SELECT pixshift.image_take_once($1::uuid)", "s", id);
+    *first = !err && px_rows_bool(rows, 0, 0);
+    return err;
 }
 
 px_err *px_image_condemn(px_db *db, apr_pool_t *pool, const char *id)
 {
     return px_db_query(db, pool, NULL,
                        "UPDATE pixshift.images SET delete_after = pixshift.now() "
-                       "WHERE id = $1::uuid AND state = 'stored'", "s", id);
-}
-
-px_err *px_image_due(px_db *db, apr_pool_t *pool, int limit, px_image **list, int *count)
-{
-    px_rows *rows = NULL;
-    px_err *err = px_db_query(db, pool, &rows,
-                              "(SELECT " COLUMNS " FROM pixshift.images WHERE state = 'stored' AND "
-                              "delete_after <= pixshift.now() ORDER BY delete_after LIMIT $1::integer) "
-                              "UNION ALL (SELECT " COLUMNS " FROM pixshift.images i WHERE state = 'pending' "
-                              "AND created_at < pixshift.now() - interval '1 hour' AND NOT EXISTS "
-                              "(SELECT 1 FROM pixshift.jobs j WHERE j.id = i.job_id AND j.state = 'running') "
-                              "LIMIT $1::integer)", "i", limit);
-    if (err)
-        return err;
-    *count = px_rows_count(rows);
-    *list = apr_palloc(pool, sizeof(px_image) * (size_t)(*count + 1));
-    for (int i = 0; i < *count; i++)
-        (*list)[i] = *read_row(pool, rows, i);
-    return NULL;
-}
-
-px_err *px_image_deleted(px_db *db, apr_pool_t *pool, const char *id)
-{
-    return px_db_query(db, pool, NULL,
-                       "UPDATE pixshift.images SET state = 'deleted', deleted_at = pixshift.now() "
-                       "WHERE id = $1::uuid AND state <> 'deleted'", "s", id);
+                       "WHERE id = $1::uuid AND state = 'ready'", "s", id);
 }

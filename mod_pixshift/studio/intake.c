@@ -64,18 +64,20 @@ px_err *px_intake_file(px_req *req, const char *path, uint64_t len, const char *
     image->bytes = (int64_t)len;
     image->sha256 = sha256;
     image->retention = retention;
-    image->state = "stored";
+    image->state = "ready";
     image->key = apr_pstrcat(req->pool, "uploads/", image->user_id, "/", image->id, ".",
                              strcmp(found.extension, "jpeg") == 0 ? "jpg" : found.extension, NULL);
-    err = px_image_insert(req->app->db, req->pool, image);
+    if (!sha256)
+        return px_error(req->pool, PX_E_INTERNAL, "PXS6104", "an upload came without its digest");
+    err = px_image_insert(req->app->db, req->pool, image,
+                          strcmp(retention, "persistent") == 0
+                              ? 0 : px_set_int(req->app->settings, PX_S_UPLOAD_LIFETIME));
     if (!err)
         err = px_storage_put_file(req->app, req->net, req->pool, image->key, image->mime, path, len);
     if (!err && px_failpoint("cm02_upload_stored"))
         err = px_error(req->pool, PX_E_UNAVAILABLE, NULL, NULL);
     if (!err)
-        err = px_image_stored(req->app->db, req->pool, image,
-                              strcmp(retention, "persistent") == 0
-                                  ? 0 : px_set_int(req->app->settings, PX_S_UPLOAD_LIFETIME));
+        err = px_image_ready(req->app->db, req->pool, image->id);
     *out = image;
     return err;
 }

@@ -13,20 +13,20 @@
 #include <string.h>
 
 #define COLUMNS                                                                                      \
-    "j.id, j.user_id, j.operation, j.variant, j.state, j.type_id, j.prompt_used, j.params, j.inputs, " \
-    "j.retention, j.provider, j.model, j.result_image, i.key, i.mime, j.error_code, j.error_message, "  \
+    "j.id, j.user_id, j.operation, j.state, j.type_id, j.prompt_used, j.params, j.inputs, "            \
+    "j.retention, j.provider, j.result_image, i.key, i.mime, j.error_code, j.error_message, "           \
     "j.hold_id, j.pricing_tier_locked, j.cost, j.credits_used, j.attempt, j.claims, "                  \
     "j.processing_time_ms, pixshift.usec(j.created_at), coalesce(pixshift.usec(j.started_at), 0), "     \
     "coalesce(pixshift.usec(j.completed_at), 0), pixshift.usec(j.updated_at), "                        \
-    "coalesce(pixshift.usec(i.delete_after), 0), i.state, j.dead, j.cancel_asked, j.inputs->0->>'key'"
+    "coalesce(pixshift.usec(i.delete_after), 0), i.state, j.cancel_requested IS NOT NULL, "             \
+    "j.inputs->0->>'key'"
 #define TABLES "pixshift.jobs j LEFT JOIN pixshift.images i ON i.id = j.result_image"
 
 static void read_row(const px_rows *rows, int row, px_job *job)
 {
     const char **texts[] = {
-        &job->id, &job->user_id, &job->operation, &job->variant, &job->state, &job->type_id,
-        &job->prompt_used, &job->params, &job->inputs, &job->retention, &job->provider, &job->model,
-        &job->result_image, &job->result_key, &job->result_mime, &job->error_code, &job->error_message,
+        &job->id, &job->user_id, &job->operation, &job->state, &job->type_id, &job->prompt_used,
+        &job->params, &job->inputs, &job->retention, &job->provider, &job->result_image, &job->result_key, &job->result_mime, &job->error_code, &job->error_message,
         &job->hold_id, &job->tier};
     int64_t *numbers[] = {
         &job->cost, &job->credits_used, &job->attempt, &job->claims, &job->processing_time_ms,
@@ -38,7 +38,6 @@ static void read_row(const px_rows *rows, int row, px_job *job)
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         *numbers[i] = px_rows_int(rows, row, col++);
     job->result_state = px_rows_str(rows, row, col++);
-    job->dead = px_rows_bool(rows, row, col++);
     job->cancel_asked = px_rows_bool(rows, row, col++);
     job->first_input_key = px_rows_str(rows, row, col);
 }
@@ -65,38 +64,23 @@ static const char *inputs_json(apr_pool_t *pool, const px_job_spec *spec)
     return w->buf->data;
 }
 
-static int64_t daily_limit(const px_settings *s)
+/* The rules that count jobs, as pixshift.job_count_rules takes them. Per user and per address; keys are
+ * limited by requests. */
+static const char *rules_json(px_req *req)
 {
-    for (const px_rate_rule *rule = s->rates; rule; rule = rule->next)
-        if (strcmp(rule->unit, "jobs") == 0 && strcmp(rule->subject, "user") == 0)
-            return rule->limit;
-    return 0;
-}
-
-static const char *spec_json(px_req *req, const px_job_spec *spec, const char *id)
-{
-    const px_settings *s = req->app->settings;
     px_jw *w = px_jw_make(req->pool, PX_SPELL_SNAKE);
-    px_jw_object(w, NULL);
-    px_jw_str(w, "id", id);
-    px_jw_str(w, "user", spec->user_id);
-    px_jw_str(w, "operation", spec->operation);
-    px_jw_str(w, "variant", spec->variant ? spec->variant : "");
-    px_jw_str(w, "type", spec->type_id);
-    px_jw_raw(w, "params", spec->params ? spec->params : "{}");
-    px_jw_str(w, "prompt", spec->prompt ? spec->prompt : "");
-    px_jw_raw(w, "inputs", inputs_json(req->pool, spec));
-    px_jw_str(w, "retention", spec->retention);
-    px_jw_str(w, "tier", spec->tier);
-    px_jw_bool(w, "test", spec->test_mode);
-    px_jw_int(w, "cost", spec->cost);
-    px_jw_str(w, "scope", spec->scope);
-    px_jw_int(w, "deadline_ms", px_set_int(s, PX_S_JOB_DEADLINE));
-    px_jw_int(w, "max_attempts", px_set_int(s, PX_S_JOB_ATTEMPTS));
-    px_jw_int(w, "max_claims", px_set_int(s, PX_S_JOB_CLAIMS));
-    px_jw_int(w, "per_user", px_set_int(s, PX_S_JOBS_PER_USER));
-    px_jw_int(w, "daily", daily_limit(s));
-    px_jw_end_object(w);
+    px_jw_array(w, NULL);
+    for (const px_rate_rule *rule = req->app->settings->rates; rule; rule = rule->next) {
+        if (strcmp(rule->unit, "jobs") != 0 || strcmp(rule->subject, "key") == 0)
+            continue;
+        px_jw_object(w, NULL);
+        px_jw_str(w, "name", rule->name);
+        px_jw_str(w, "subject", strcmp(rule->subject, "user") == 0 ? req->who->user_id : req->client_ip);
+        px_jw_int(w, "limit", rule->limit);
+        px_jw_int(w, "window_ms", rule->window_ms);
+        px_jw_end_object(w);
+    }
+    px_jw_end_array(w);
     return w->buf->data;
 }
 
@@ -107,8 +91,8 @@ static px_err *too_many(apr_pool_t *pool, const char *detail)
     if (bad)
         return bad;
     px_err *err = px_error(pool, PX_E_TOO_MANY_JOBS, NULL, NULL);
-    err->retry_after = strcmp(px_json_str(facts, "reason"), "daily") == 0 ? 3600 : 5;
-    px_err_with(err, "reason", px_json_str(facts, "reason"));
+    err->retry_after = (int)px_json_int(facts, "retry_after", 5);
+    px_err_with(err, "policy", px_json_get(facts, "policy") ? px_json_str(facts, "policy") : "unfinished");
     return px_err_with_number(err, "limit", px_json_int(facts, "limit", 0));
 }
 
@@ -149,12 +133,27 @@ static px_err *queue_has_room(px_req *req)
     return err;
 }
 
-typedef struct { const char *json; } create_args;
+typedef struct {
+    px_req *req;
+    const px_job_spec *spec;
+    const char *id, *inputs, *rules;
+} create_args;
 
 static px_err *create_body(px_conn *conn, apr_pool_t *pool, void *baton)
 {
-    create_args *args = baton;
-    px_err *err = px_conn_query(conn, pool, NULL, "SELECT pixshift.job_create($1::jsonb)", "j", args->json);
+    const create_args *args = baton;
+    const px_job_spec *spec = args->spec;
+    const px_settings *s = args->req->app->settings;
+    px_err *err = px_conn_query(
+        conn, pool, NULL,
+        "SELECT job_id, pg_notify('pixshift_job', job_id || ' queued') FROM pixshift.job_create($1::uuid, "
+        "$2::uuid, $3, $4::uuid, $5::jsonb, $6, $7::jsonb, $8, $9::bigint, $10, $11, NULL, $12, "
+        "$13::integer, $14::jsonb, $15::bigint, $16::integer, $17::integer)", "ssssjsjslsssijlii",
+        args->id, spec->user_id, spec->operation, spec->type_id, spec->params ? spec->params : "{}",
+        spec->prompt, args->inputs, spec->retention, spec->cost, spec->scope, spec->tier,
+        args->req->request_id, (int)px_set_int(s, PX_S_JOBS_PER_USER), args->rules,
+        px_set_int(s, PX_S_JOB_DEADLINE), (int)px_set_int(s, PX_S_JOB_ATTEMPTS),
+        (int)px_set_int(s, PX_S_JOB_CLAIMS));
     if (!err && px_failpoint("cm03_submit_open"))
         err = px_error(pool, PX_E_UNAVAILABLE, NULL, NULL);
     return err;
@@ -162,44 +161,37 @@ static px_err *create_body(px_conn *conn, apr_pool_t *pool, void *baton)
 
 px_err *px_job_create(px_req *req, const px_job_spec *spec, const char **job_id)
 {
+    create_args args = {.req = req, .spec = spec, .id = px_uuid7(req->pool)};
     px_err *err = queue_has_room(req);
     if (err)
         return err;
-    create_args args;
-    *job_id = px_uuid7(req->pool);
-    args.json = spec_json(req, spec, *job_id);
+    args.inputs = inputs_json(req->pool, spec);
+    args.rules = rules_json(req);
     err = explain(req->pool, px_db_tx(req->app->db, req->pool, create_body, &args));
     if (err)
         return err;
+    *job_id = args.id;
     px_count(req->app->cache, PX_C_JOBS_CREATED, 1);
     px_count(req->app->cache, PX_C_CREDITS_HELD, spec->cost);
-    apr_table_setn(req->notes, "pixshift-job", *job_id);
+    apr_table_setn(req->notes, "pixshift-job", args.id);
     if (px_failpoint("cm04_submit_committed"))
         return px_error(req->pool, PX_E_UNAVAILABLE, NULL, NULL);
     return NULL;
 }
 
-px_err *px_job_redo(px_req *req, const px_job *old, const char **job_id)
+px_err *px_job_redo(px_req *req, const px_job *old)
 {
-    px_job_spec spec = {.user_id = old->user_id, .operation = old->operation, .variant = old->variant,
-                        .type_id = old->type_id, .prompt = old->prompt_used, .params = old->params,
-                        .retention = old->retention, .tier = old->tier, .cost = old->cost,
-                        .scope = strcmp(old->operation, "transformation") == 0
-                                     ? PX_SCOPE_TRANSFORMATION : PX_SCOPE_ANY};
-    json_object *list;
-    px_err *err = px_json_parse(req->pool, old->inputs, strlen(old->inputs), NULL, &list);
+    const px_settings *s = req->app->settings;
+    bool transformation = strcmp(old->operation, "transformation") == 0;
+    px_err *err = queue_has_room(req);
     if (err)
         return err;
-    int count = (int)json_object_array_length(list);
-    px_job_input *inputs = apr_pcalloc(req->pool, sizeof(*inputs) * (size_t)(count + 1));
-    for (int i = 0; i < count; i++) {
-        json_object *item = json_object_array_get_idx(list, (size_t)i);
-        inputs[i] = (px_job_input){px_json_str(item, "role"), px_json_str(item, "image"),
-                                   px_json_str(item, "key"), px_json_str(item, "url")};
-    }
-    spec.inputs = inputs;
-    spec.input_count = count;
-    return px_job_create(req, &spec, job_id);
+    err = px_db_query(req->app->db, req->pool, NULL,
+                      "SELECT pixshift.job_redrive($1::uuid, NULL, $2, $3::integer, $4::jsonb, $5::bigint)",
+                      "ssijl", old->id, transformation ? PX_SCOPE_TRANSFORMATION : PX_SCOPE_ANY,
+                      (int)px_set_int(s, PX_S_JOBS_PER_USER), rules_json(req),
+                      px_set_int(s, PX_S_JOB_DEADLINE));
+    return explain(req->pool, err);
 }
 
 /* ---- reading ---- */
@@ -209,7 +201,7 @@ px_err *px_job_get(px_db *db, apr_pool_t *pool, const char *id, const char *user
     px_rows *rows = NULL;
     px_err *err = px_db_query(db, pool, &rows,
                               "SELECT " COLUMNS " FROM " TABLES " WHERE j.id = $1::uuid AND "
-                              "j.deleted_at IS NULL AND ($2::uuid IS NULL OR j.user_id = $2::uuid)", "ss",
+                              "j.hidden_at IS NULL AND ($2::uuid IS NULL OR j.user_id = $2::uuid)", "ss",
                               id, user_id);
     if (err)
         return err;
@@ -221,23 +213,23 @@ px_err *px_job_get(px_db *db, apr_pool_t *pool, const char *id, const char *user
 }
 
 #define FILTER                                                                                       \
-    " WHERE j.deleted_at IS NULL AND ($1::uuid IS NULL OR j.user_id = $1::uuid) AND "               \
+    " WHERE j.hidden_at IS NULL AND ($1::uuid IS NULL OR j.user_id = $1::uuid) AND "               \
     "($2::text IS NULL OR j.operation = $2) AND ($3::text IS NULL OR j.state = $3 OR ($3 = 'failed' " \
-    "AND j.state IN ('canceled', 'expired'))) AND ($4::text IS NULL OR j.variant = $4) "
+    "AND j.state IN ('canceled', 'expired'))) AND ($4::text IS NULL OR j.params->>'mode' = $4) "
 
 px_err *px_job_list(px_db *db, apr_pool_t *pool, const px_job_filter *filter, const px_page *page,
                     px_job **list, int *count, int64_t *total)
 {
     px_rows *rows = NULL;
     px_err *err = px_db_query(db, pool, &rows, "SELECT count(*) FROM pixshift.jobs j" FILTER, "ssss",
-                              filter->user_id, filter->operation, filter->state, filter->variant);
+                              filter->user_id, filter->operation, filter->state, filter->mode);
     if (err)
         return err;
     *total = px_rows_int(rows, 0, 0);
     err = px_db_query(db, pool, &rows,
                       "SELECT " COLUMNS " FROM " TABLES FILTER
                       "ORDER BY j.created_at DESC, j.id DESC LIMIT $5::bigint OFFSET $6::bigint", "ssssll",
-                      filter->user_id, filter->operation, filter->state, filter->variant, page->limit,
+                      filter->user_id, filter->operation, filter->state, filter->mode, page->limit,
                       page->offset);
     if (err)
         return err;
@@ -253,7 +245,7 @@ px_err *px_job_events(px_db *db, apr_pool_t *pool, const char *id, int64_t after
 {
     px_rows *rows = NULL;
     px_err *err = px_db_query(db, pool, &rows,
-                              "SELECT seq, event, data, pixshift.usec(created_at) FROM pixshift.job_events "
+                              "SELECT seq, event, data, pixshift.usec(at) FROM pixshift.job_events "
                               "WHERE job_id = $1::uuid AND seq > $2::bigint ORDER BY seq LIMIT 100", "sl", id,
                               after);
     if (err)
@@ -268,10 +260,10 @@ px_err *px_job_events(px_db *db, apr_pool_t *pool, const char *id, int64_t after
 
 /* ---- changing ---- */
 
-px_err *px_job_cancel(px_db *db, apr_pool_t *pool, const char *id, const char *reason, const char **state)
+px_err *px_job_cancel(px_db *db, apr_pool_t *pool, const char *id, const char **state)
 {
     px_rows *rows = NULL;
-    px_err *err = px_db_query(db, pool, &rows, "SELECT pixshift.job_cancel($1::uuid, $2)", "ss", id, reason);
+    px_err *err = px_db_query(db, pool, &rows, "SELECT pixshift.job_cancel($1::uuid, NULL)", "s", id);
     if (err)
         return explain(pool, err);
     *state = px_rows_str(rows, 0, 0);
@@ -281,5 +273,5 @@ px_err *px_job_cancel(px_db *db, apr_pool_t *pool, const char *id, const char *r
 px_err *px_job_forget(px_db *db, apr_pool_t *pool, const char *id)
 {
     return px_db_query(db, pool, NULL,
-                       "UPDATE pixshift.jobs SET deleted_at = pixshift.now() WHERE id = $1::uuid", "s", id);
+                       "UPDATE pixshift.jobs SET hidden_at = pixshift.now() WHERE id = $1::uuid", "s", id);
 }

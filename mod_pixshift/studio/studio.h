@@ -20,20 +20,20 @@ typedef struct {
     int64_t created_at, first_downloaded_at, delete_after;      /* usec, 0 = none */
 } px_image;
 
-/* Row in state pending; id and key are the caller's. */
-px_err *px_image_insert(px_db *db, apr_pool_t *pool, const px_image *image);
-/* The object is in storage now: sizes and lifetime (keep_ms 0 = kept). */
-px_err *px_image_stored(px_db *db, apr_pool_t *pool, const px_image *image, int64_t keep_ms);
-/* NOT_FOUND unless it exists and is stored; user_id NULL = any owner. */
+/* Row in state pending, complete; id and key are the caller's. keep_ms: lifetime from the moment it is
+ * ready, 0 = for good. A row that stays pending is swept after an hour. */
+px_err *px_image_insert(px_db *db, apr_pool_t *pool, const px_image *image, int64_t keep_ms);
+/* The object is in storage now. */
+px_err *px_image_ready(px_db *db, apr_pool_t *pool, const char *id);
+/* NOT_FOUND unless it exists and is ready; user_id NULL = any owner. */
 px_err *px_image_get(px_db *db, apr_pool_t *pool, const char *id, const char *user_id, px_image **out);
 px_err *px_image_by_key(px_db *db, apr_pool_t *pool, const char *key, px_image **out);
 /* The first complete download of an ephemeral image starts its last minutes (C-15). */
 px_err *px_image_downloaded(px_db *db, apr_pool_t *pool, const char *id, int64_t delete_after_ms);
 /* Its owner deletes it: the sweeper removes the object at its next turn. */
 px_err *px_image_condemn(px_db *db, apr_pool_t *pool, const char *id);
-/* Images whose time has come (and pending rows older than an hour), oldest first. */
-px_err *px_image_due(px_db *db, apr_pool_t *pool, int limit, px_image **list, int *count);
-px_err *px_image_deleted(px_db *db, apr_pool_t *pool, const char *id);
+/* True for the first who asks: a result with retention none is given out once (C-14). */
+px_err *px_image_take_once(px_db *db, apr_pool_t *pool, const char *id, bool *first);
 
 /* ---- taking images in (intake.c) ---- */
 /* Scans, stores and records one uploaded file (path) as uploads/{user}/{id}.{ext}. Refusals are those of
@@ -47,23 +47,22 @@ px_err *px_intake_bytes(px_req *req, const void *data, size_t len, const char *r
 typedef struct { const char *role, *image, *key, *url; } px_job_input;
 
 typedef struct {
-    const char *user_id, *operation, *variant, *type_id, *prompt, *scope, *retention, *tier;
-    const char *params;             /* JSON object of strings: handed to the provider */
+    const char *user_id, *operation, *type_id, *prompt, *scope, *retention, *tier;
+    const char *params;             /* JSON object of strings: handed to the provider; "mode" is filtered by */
     const px_job_input *inputs; int input_count;
     int64_t cost;
-    bool test_mode;
 } px_job_spec;
 
 typedef struct {
-    const char *id, *user_id, *operation, *variant, *state, *type_id, *prompt_used, *params;
+    const char *id, *user_id, *operation, *state, *type_id, *prompt_used, *params;
     const char *inputs;             /* JSON array as stored */
-    const char *retention, *provider, *model, *result_image, *result_key, *result_mime;
+    const char *retention, *provider, *result_image, *result_key, *result_mime;
     const char *error_code, *error_message, *hold_id, *tier;
     int64_t cost, credits_used, attempt, claims, processing_time_ms;
     int64_t created_at, started_at, completed_at, updated_at;   /* usec, 0 = none */
     int64_t result_delete_after;
-    const char *result_state;       /* of the image: stored, deleted; NULL = none */
-    bool dead, cancel_asked;
+    const char *result_state;       /* of the image: ready, deleted; NULL = none */
+    bool cancel_asked;
     const char *first_input_key;    /* storage key of inputs[0], NULL for a remote one */
 } px_job;
 
@@ -73,15 +72,16 @@ px_err *px_job_create(px_req *req, const px_job_spec *spec, const char **job_id)
 px_err *px_job_get(px_db *db, apr_pool_t *pool, const char *id, const char *user_id, px_job **out);
 typedef struct {
     const char *user_id;            /* NULL = all */
-    const char *operation, *state, *variant;    /* NULL = all; state is an internal one */
+    const char *operation, *state, *mode;      /* NULL = all; mode is params.mode; state is an internal one */
 } px_job_filter;
 px_err *px_job_list(px_db *db, apr_pool_t *pool, const px_job_filter *filter, const px_page *page,
                     px_job **list, int *count, int64_t *total);
-px_err *px_job_cancel(px_db *db, apr_pool_t *pool, const char *id, const char *reason, const char **state);
+/* *state: canceled, canceling (its worker must let go first), or the final state it has already. */
+px_err *px_job_cancel(px_db *db, apr_pool_t *pool, const char *id, const char **state);
 /* The owner's "delete": the row stays for the books, the client does not see it any more. */
 px_err *px_job_forget(px_db *db, apr_pool_t *pool, const char *id);
-/* A new job like an ended one, with a new hold; details link to the old one. */
-px_err *px_job_redo(px_req *req, const px_job *old, const char **job_id);
+/* Runs an ended, unsuccessful job once more, under its old id, with a new hold. CONFLICT otherwise. */
+px_err *px_job_redo(px_req *req, const px_job *old);
 bool px_job_ended(const px_job *job);       /* succeeded, failed, canceled, expired */
 
 typedef struct { int64_t seq; const char *event, *data; int64_t created_at; } px_job_event;
