@@ -1,11 +1,13 @@
 """The ledger's rules, one by one."""
 import json
 import threading
+import time
 
 import psycopg2
 import pytest
 
-DAY = 86400
+HOUR = 3600
+DAY = 24 * HOUR
 
 
 @pytest.fixture(autouse=True)
@@ -197,6 +199,21 @@ def test_expired_credits_cannot_be_held(db):
     db.hold(user, 1)
     assert entries(db, user)[-1] == ("expire", "purchase", -5)
     assert db.wallet(user) == (1, 1, 0)
+
+
+def test_expiry_within_a_day(db):
+    """No new day sweeps what is over: the hold itself must pass it by."""
+    to_midnight = DAY - time.time() % DAY
+    user = db.user()
+    db.clock(to_midnight + HOUR)
+    db.give(user, 5, expires=time.strftime("%Y-%m-%d 02:00:00+00", time.gmtime(time.time() + to_midnight + HOUR)))
+    db.one("SELECT pixshift.credit_daily(%s)", user)
+    db.clock(to_midnight + 3 * HOUR)
+    assert db.refused("SELECT pixshift.credit_hold(%s, 1, 'any', 'within a day')", user) == "PX402"
+    db.give(user, 2)
+    assert lines(db, db.hold(user, 1)) == [("purchase", 1)]
+    assert entries(db, user)[-1] == ("expire", "purchase", -5)
+    assert db.wallet(user) == (2, 1, 0)
 
 
 def test_refund_is_bounded(db):
