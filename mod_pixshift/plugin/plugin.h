@@ -30,6 +30,11 @@ typedef struct {
  * `strict` adds the ownership rules of RELIABILITY §2 (production mode). */
 const char *px_plugin_describe(apr_pool_t *pool, const char *path, bool strict, px_plugin_info **info);
 
+/* px_plugin_describe of a section's path, remembered in the settings' pool: asked again, also after a
+ * fork, it costs nothing.  Strict in production mode. */
+const char *px_plugin_info_cached(apr_pool_t *pool, const px_settings *settings, const char *path,
+                                  const px_plugin_info **info);
+
 typedef struct px_plugin px_plugin;         /* a loaded file */
 const char *px_plugin_load(apr_pool_t *pool, const char *path, bool strict, px_plugin **out);
 const pxs_plugin *px_plugin_descriptor(const px_plugin *plugin);

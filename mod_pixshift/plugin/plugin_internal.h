@@ -78,9 +78,7 @@ px_buf *px_child_run(apr_pool_t *pool, int limit_ms, px_child_work *work, void *
                      const char **fault);
 void px_child_write(int fd, const void *data, size_t len);
 
-/* registry.c: describe, remembered in the settings' pool (inherited over fork). */
-const char *px_plugin_info_cached(apr_pool_t *pool, const px_settings *settings, const char *path,
-                                  const px_plugin_info **info);
+/* registry.c */
 const char *px_file_root_of(const px_plugin_info *info, const pxs_value *values);
 
 /* op.c and conform: prepares a call for the plugin. */

@@ -6,6 +6,6 @@ static int crash_open(const pxs_value *values, void **instance, char *error, siz
     (void)instance;
     (void)error;
     (void)error_size;
-    return *(const volatile int *)(values[0].number - values[0].number + 8);
+    return *(const volatile int *)((uintptr_t)values[0].is_set * 8);
 }
 BROKEN_PLUGIN("b_open")
