@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ATTEMPTS_MAX   2            /* runs of one task when the program dies under it */
+#define ATTEMPTS_MAX   2            /* runs of one task when its process or the program dies */
 #define STUCK_GRACE_US 5000000      /* over a task's own wall clock: the program itself hangs */
 #define RESTART_US     1000000      /* between two starts of a program that keeps dying */
 
@@ -239,8 +239,14 @@ static bool receive_one(px_helper *h)
         return true;
     }
     task *t = take(&h->running, wire.id);
-    if (t)
+    /* Most crashes come from the picture and come again; some are races inside the libraries, seen
+     * once in thousands of tasks, and those are no fault of the user's. */
+    if (t && wire.status == PX_HELPER_CRASHED && t->attempts < ATTEMPTS_MAX) {
+        px_log(PX_LOG_INFO, "PXS1515", "an image task is run again: %s", wire.reason);
+        prepend(&h->waiting, t);
+    } else if (t) {
         finish(t, &wire);
+    }
     return true;
 }
 

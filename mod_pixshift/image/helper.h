@@ -5,7 +5,7 @@
  * child for every task.  Tasks beyond `max_tasks` wait in a queue here.  Everything happens in the
  * calling thread: poll px_helper_fd() for reading, at most px_helper_timeout_ms() long, then call
  * px_helper_process(), which runs the callbacks.  A dead or stuck helper program is started again
- * and the tasks in flight are run once more, at most.
+ * and the tasks in flight are run once more, at most; so is a task whose child crashed.
  *
  * Memory: a px_helper lives until px_helper_stop() (or the pool's end); tasks and results are freed
  * by themselves.  File descriptors given to px_helper_submit() are duplicated: the caller closes

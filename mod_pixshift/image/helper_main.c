@@ -238,8 +238,8 @@ static void judge_death(const slot *s, int status, px_wire_result *result)
 }
 
 /* Passes the child's report on as soon as it is there. The child has nothing left to do then:
- * killing it is quicker than its orderly end, and stops one that reported nonsense or just closed its
- * pipe. What ended without a sound report is judged when it is collected. */
+ * killing it is quicker than its orderly end, and stops one that reported nonsense or just closed
+ * its pipe. What ended without a sound report is judged when it is collected. */
 static void take_report(slot *s)
 {
     px_wire_result result;

@@ -13,9 +13,9 @@
 
 #define CHILD_SOCK 3
 
-/* All that the program's environment holds; it clears even that. Symbols are bound once in the parent
- * instead of in every child, and picture buffers come in huge pages: a child lives for a tenth of a
- * second and would spend a tenth of it in page faults. Other C libraries ignore both. */
+/* All that the program's environment holds; it clears even that. Symbols are bound once in the
+ * parent instead of in every child, and picture buffers come in huge pages: a child lives for a
+ * tenth of a second and would spend a tenth of it in page faults. Other C libraries ignore both. */
 static const char *const environment[] = {
     "LD_BIND_NOW=1",
     "GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.top_pad=33554432"

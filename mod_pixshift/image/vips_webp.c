@@ -30,7 +30,8 @@ static bool is_metadata(const unsigned char *chunk)
 size_t px_vips_webp_strip(unsigned char *data, size_t len)
 {
     size_t from = HEADER, to = HEADER;
-    if (len < HEADER + 18 || memcmp(data + HEADER, "VP8X", 4) != 0 || (data[HEADER + 8] & FLAG_ANIM))
+    if (len < HEADER + 18 || memcmp(data + HEADER, "VP8X", 4) != 0
+        || (data[HEADER + 8] & FLAG_ANIM))
         return len;
     data[HEADER + 8] &= (unsigned char)~FLAG_META;
     while (len - from >= 8) {

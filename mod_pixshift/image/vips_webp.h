@@ -5,8 +5,8 @@
 #include <stddef.h>
 
 /* Removes EXIF, XMP and profile chunks in place, and the extended header where nothing is left that
- * needs it; returns the new length. libvips 8.14 adds an EXIF block of its own to every WebP, whatever
- * "strip" says. Anything but a still WebP is left as it is. */
+ * needs it; returns the new length. libvips 8.14 adds an EXIF block of its own to every WebP,
+ * whatever "strip" says. Anything but a still WebP is left as it is. */
 size_t px_vips_webp_strip(unsigned char *data, size_t len);
 
 #endif

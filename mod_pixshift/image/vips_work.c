@@ -129,7 +129,8 @@ static bool orient(VipsImage **image)
 }
 
 /* Takes every piece of metadata off: position, camera, owner, comments, thumbnails, profile.  The
- * savers' own "strip" is not enough: libvips 8.14 writes EXIF and profile into WebP in spite of it. */
+ * savers' own "strip" is not enough: libvips 8.14 writes EXIF and profile into WebP in spite of it.
+ */
 static bool strip(VipsImage **image)
 {
     VipsImage *next = NULL;

@@ -1,5 +1,6 @@
 /* Pictures of ai_local: interleaved RGB as floats, 0..1, gamma-encoded sRGB, and single planes of
- * the same kind.  Memory comes from take_memory() and is given back by drop_memory().  One thread. */
+ * the same kind.  Memory comes from take_memory() and is given back by drop_memory().  One thread.
+ */
 #ifndef AI_LOCAL_PICTURE_H
 #define AI_LOCAL_PICTURE_H
 

@@ -1,6 +1,8 @@
 /* One side of bench_image.py: encodes one file again and again through the image helper.
- * image_encode HELPER draw AI_LOCAL OUT        draws a 4000x3000 JPEG to work on   image_encode
- * HELPER encode IN SIDE QUALITY   reads a line, encodes to WebP, prints milliseconds */
+ *   image_encode HELPER draw AI_LOCAL OUT
+ *       draws a 4000x3000 JPEG to work on
+ *   image_encode HELPER encode IN SIDE QUALITY
+ *       for each line read: encodes to WebP, prints milliseconds, size and bytes */
 #include "base/clock.h"
 #include "image/helper.h"
 #include <apr_general.h>
@@ -72,8 +74,8 @@ static int encode(const char *path, unsigned side, unsigned quality)
 {
     char line[16];
     px_helper_task task = { .verb = PX_HELPER_ENCODE, .input_count = 1,
-                            .inputs = { open(path, O_RDONLY | O_CLOEXEC) }, .output = new_file(), .format = "webp",
-                            .max_side = side, .quality = quality };
+                            .inputs = { open(path, O_RDONLY | O_CLOEXEC) }, .output = new_file(),
+                            .format = "webp", .max_side = side, .quality = quality };
     while (fgets(line, sizeof line, stdin)) {
         int64_t begin = px_monotonic();
         px_helper_result r = run(&task);
