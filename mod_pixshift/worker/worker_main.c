@@ -98,8 +98,8 @@ static px_err *load_settings(apr_pool_t *pool, const char *file, px_settings **o
     if (fd < 0)
         return px_error(pool, PX_E_INTERNAL, "PXS6201", "%s cannot be opened: %s", file,
                         strerror(errno));
-    const char *text;
-    size_t len;
+    const char *text = NULL;
+    size_t len = 0;
     px_err *err = read_all(pool, fd, &text, &len);
     close(fd);
     if (!err)
