@@ -51,10 +51,10 @@ static px_err *job_gauges(px_req *req, px_buf *out)
     px_rows *rows;
     px_err *err = px_db_query(
         req->app->db, req->pool, &rows,
-        "SELECT status, count(*),"
+        "SELECT state, count(*),"
         "       coalesce(max(extract(epoch FROM pixshift.now() - created_at))::bigint, 0)"
-        "  FROM pixshift.audit_job WHERE status IN ('queued', 'running', 'waiting_payment')"
-        " GROUP BY status ORDER BY status",
+        "  FROM pixshift.audit_job WHERE state IN ('queued', 'running', 'waiting_payment')"
+        " GROUP BY state ORDER BY state",
         "");
     if (err) {
         return err;

@@ -112,6 +112,9 @@ typedef px_err *px_authenticate_fn(px_req *req, px_principal **who);
 void px_http_set_authenticator(px_authenticate_fn *fn);
 /* Always fills the reply (errors are rendered into it). The caller then sends it. */
 void px_http_run(const px_router *router, px_req *req, px_reply *reply);
+/* The host: the client of a waiting reply has gone away. Its Idempotency-Key is free again, so
+ * that it can come back at once; what the handler created is found by px_idempotency_id. */
+void px_http_abandon(px_req *req);
 px_reply *px_reply_make(px_req *req);
 /* Renders an error in the request's dialect into the reply (replacing what was there). Logs
  * `cause`. */

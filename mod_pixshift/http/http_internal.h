@@ -21,7 +21,7 @@ typedef struct {
 
 struct px_http_state {
     int64_t started;            /* px_monotonic */
-    bool counted;
+    bool counted, waiting;
     const char *allow;          /* methods of an address that was asked with another one */
     px_err *verbatim;           /* this error's `field` is the client's own word: not respelled */
     px_http_policy policies[PX_HTTP_POLICIES];
@@ -56,6 +56,9 @@ px_err *px_idem_begin(px_req *req, px_reply *reply, bool *replayed);
 /* After the handler: records the reply, gives the key back, or (WAIT) keeps it until the wait ends.
  * `err` is what the handler returned. */
 void px_idem_settle(px_req *req, px_reply *reply, const px_err *err);
+
+/* Gives the claimed key back. */
+void px_idem_give_back(px_req *req);
 
 /* idempotency_store.c */
 typedef struct {

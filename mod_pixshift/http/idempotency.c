@@ -184,6 +184,23 @@ static px_err *record(px_req *req, px_reply *reply, const px_http_claim *claim)
     return px_idem_store_finish(req, claim, reply->status, headers_json(req, reply), body);
 }
 
+static void log_failed(const px_err *failed)
+{
+    /* The reply is right all the same; the row runs out after a minute. */
+    px_log(PX_LOG_WARN, "PXS4040", "the outcome of an Idempotency-Key could not be recorded: %s",
+           failed->cause ? failed->cause : failed->text);
+}
+
+void px_idem_give_back(px_req *req)
+{
+    struct px_http_state *state = px_http_state(req);
+    px_err *failed = px_idem_store_release(req, state->claim);
+    state->claim = NULL;
+    if (failed) {
+        log_failed(failed);
+    }
+}
+
 void px_idem_settle(px_req *req, px_reply *reply, const px_err *err)
 {
     struct px_http_state *state = px_http_state(req);
@@ -192,16 +209,13 @@ void px_idem_settle(px_req *req, px_reply *reply, const px_err *err)
     if (reply->mode == PX_REPLY_WAIT) {
         failed = px_idem_store_extend(req, claim, reply->deadline);
     } else if (err && px_err_info(err->id)->retry != PX_RETRY_NEVER) {
-        failed = px_idem_store_release(req, claim);
-        state->claim = NULL;
+        px_idem_give_back(req);
+        return;
     } else {
         failed = record(req, reply, claim);
         state->claim = NULL;
     }
     if (failed) {
-        /* The reply is right all the same; the row runs out after a minute. */
-        px_log(PX_LOG_WARN, failed->log_id ? failed->log_id : "PXS4040",
-               "the outcome of an Idempotency-Key could not be recorded: %s",
-               failed->cause ? failed->cause : failed->text);
+        log_failed(failed);
     }
 }

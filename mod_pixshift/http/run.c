@@ -34,10 +34,11 @@ static void finish(px_req *req, px_reply *reply, px_err *err)
     if (err) {
         px_reply_error(req, reply, err);
     }
-    if (state->claim) {
+    if (state->claim && !(reply->mode == PX_REPLY_WAIT && state->waiting)) {
         px_idem_settle(req, reply, err);
     }
     if (reply->mode == PX_REPLY_WAIT) {
+        state->waiting = true;          /* a wake that changes nothing costs no query */
         state->resume = reply->resume;
         reply->resume = resume_wrapped;
         return;
@@ -56,6 +57,13 @@ static px_err *resume_wrapped(px_req *req, px_reply *reply)
               : px_error(req->pool, PX_E_INTERNAL, "PXS4011", "a waiting reply has no resume");
     finish(req, reply, err);
     return NULL;
+}
+
+void px_http_abandon(px_req *req)
+{
+    if (req->state && req->state->claim) {
+        px_idem_give_back(req);
+    }
 }
 
 /* ---- guards ---- */

@@ -209,6 +209,19 @@ START_TEST(waiting_replies_are_recorded_at_their_end)
 }
 END_TEST
 
+START_TEST(a_client_that_left_may_come_back)
+{
+    px_req *req;
+    begin();
+    req = request("/api/wait", "k-1", "{}");
+    run(req);
+    px_http_abandon(req);
+    ck_assert_int_eq(post("/api/wait", "k-1", "{}")->mode, PX_REPLY_WAIT);
+    px_http_abandon(request("/api/wait", "k-1", "{}"));
+    ck_assert_int_eq(post("/api/wait", "k-1", "{}")->status, 409);
+}
+END_TEST
+
 /* The first process died: its key is taken over after a minute, and it can no longer write there. */
 START_TEST(a_dead_owner_is_taken_over)
 {
@@ -385,7 +398,7 @@ START_TEST(gauges)
     px_req *req;
     px_reply *reply;
     begin();
-    unit_db_exec("CREATE VIEW pixshift.audit_job AS SELECT 'queued'::text AS status,"
+    unit_db_exec("CREATE VIEW pixshift.audit_job AS SELECT 'queued'::text AS state,"
                  " pixshift.now() - interval '9 seconds' AS created_at");
     req = unit_req(app, "GET", "/metrics");
     reply = run(req);
@@ -406,6 +419,7 @@ int main(void)
     tcase_add_test(tc, keys_belong_to_their_sender);
     tcase_add_test(tc, passing_errors_give_the_key_back);
     tcase_add_test(tc, waiting_replies_are_recorded_at_their_end);
+    tcase_add_test(tc, a_client_that_left_may_come_back);
     tcase_add_test(tc, a_dead_owner_is_taken_over);
     tcase_add_test(tc, keys_end_after_a_day);
     tcase_add_test(tc, bodies_are_sealed);
