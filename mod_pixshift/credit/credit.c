@@ -138,8 +138,8 @@ px_err *px_credit_settle(px_conn *conn, apr_pool_t *pool, const px_settlement *l
     px_buf_puts(holds, "}");
     px_buf_puts(amounts, "}");
     px_buf_puts(references, "}");
-    return explain(pool, credit_store_settle(conn, pool, holds->data, amounts->data, references->data,
-                                             reference_type, done));
+    return explain(pool, credit_store_settle(conn, pool, holds->data, amounts->data,
+                                             references->data, reference_type, done));
 }
 
 px_err *px_credit_expire(px_db *db, apr_pool_t *pool, int users, int64_t *expired)
@@ -176,8 +176,8 @@ px_err *px_credit_verify(px_db *db, apr_pool_t *pool, int64_t *violations,
     }
     *violations = px_rows_count(rows);
     for (i = 0; line && i < px_rows_count(rows); i++) {
-        line(baton, apr_psprintf(pool, "%s: %s: %s", px_rows_str(rows, i, 0), px_rows_str(rows, i, 1),
-                                 px_rows_str(rows, i, 2)));
+        line(baton, apr_psprintf(pool, "%s: %s: %s", px_rows_str(rows, i, 0),
+                                 px_rows_str(rows, i, 1), px_rows_str(rows, i, 2)));
     }
     return NULL;
 }

@@ -103,7 +103,8 @@ static px_err *get_account(px_req *req, px_reply *reply)
         err = px_credit_allowance(req->app->db, req->pool, user, month_start(), &allowance);
     }
     if (!err) {
-        err = px_credit_entries(req->app->db, req->pool, user, &all, RECENT, 0, &list, &count, &total);
+        err = px_credit_entries(req->app->db, req->pool, user, &all, RECENT, 0, &list, &count,
+                                &total);
     }
     if (err) {
         return err;
@@ -201,10 +202,12 @@ static px_err *get_free_tier(px_req *req, px_reply *reply)
 }
 
 #define READ(pattern, dialect, handler, summary) \
-    { "GET", pattern, dialect, PX_CRED_ANY, PX_SCOPE_CREDITS_READ, PX_BODY_NONE, 0, handler, summary }
+    { "GET", pattern, dialect, PX_CRED_ANY, PX_SCOPE_CREDITS_READ, PX_BODY_NONE, 0, handler, \
+      summary }
 
 const px_route px_credit_routes[] = {
-    READ("/api/v1/credits", PX_DIALECT_TRAILROOM, get_balance, "The balance of the caller's credits."),
+    READ("/api/v1/credits", PX_DIALECT_TRAILROOM, get_balance,
+         "The balance of the caller's credits."),
     READ("/api/v1/credits/transactions", PX_DIALECT_TRAILROOM, get_transactions,
          "The caller's credit transactions, newest first."),
     READ("/api/credits", PX_DIALECT_PIXSHIFT, get_account,

@@ -59,8 +59,8 @@ px_err *credit_store_grant(px_conn *conn, apr_pool_t *pool, const char *user_id,
                            const char *reference_type, const char *reference_id, const char *note)
 {
     return px_conn_query(conn, pool, NULL,
-                         "SELECT pixshift.credit_grant($1, $2, $3, $4, pixshift.from_usec($5), $6, $7,"
-                         " $8, $9)", "sslslssss", user_id, kind, amount, scope, expires_at, key,
+                         "SELECT pixshift.credit_grant($1, $2, $3, $4, pixshift.from_usec($5), $6,"
+                         " $7, $8, $9)", "sslslssss", user_id, kind, amount, scope, expires_at, key,
                          reference_type, reference_id, note);
 }
 
@@ -83,7 +83,8 @@ px_err *credit_store_capture(px_conn *conn, apr_pool_t *pool, const char *hold_i
                          hold_id, amount, reference_type, reference_id);
 }
 
-px_err *credit_store_release(px_conn *conn, apr_pool_t *pool, const char *hold_id, const char *reason)
+px_err *credit_store_release(px_conn *conn, apr_pool_t *pool, const char *hold_id,
+                             const char *reason)
 {
     return px_conn_query(conn, pool, NULL, "SELECT pixshift.credit_release($1, $2)", "ss", hold_id,
                          reason);
@@ -101,8 +102,8 @@ px_err *credit_store_settle(px_conn *conn, apr_pool_t *pool, const char *holds, 
 {
     px_rows *rows;
     px_err *err = px_conn_query(conn, pool, &rows,
-                                "SELECT pixshift.credit_settle_batch($1, $2, $3, $4)", "ssss", holds,
-                                amounts, references, reference_type);
+                                "SELECT pixshift.credit_settle_batch($1, $2, $3, $4)", "ssss",
+                                holds, amounts, references, reference_type);
     if (!err) {
         *done = (int)px_rows_int(rows, 0, 0);
     }
@@ -192,8 +193,8 @@ px_err *px_credit_entries(px_db *db, apr_pool_t *pool, const char *user_id,
         return NULL;
     }
     /* A page behind the end has no row to carry the count. */
-    err = px_db_query(db, pool, &rows, apr_pstrcat(pool, "SELECT count(*)", filter_sql, NULL), "ssll",
-                      user_id, filter->match, filter->from, filter->to);
+    err = px_db_query(db, pool, &rows, apr_pstrcat(pool, "SELECT count(*)", filter_sql, NULL),
+                      "ssll", user_id, filter->match, filter->from, filter->to);
     if (!err) {
         *total = px_rows_int(rows, 0, 0);
     }
@@ -228,8 +229,8 @@ px_err *credit_store_set_tier(px_db *db, apr_pool_t *pool, const char *user_id, 
 {
     px_rows *rows;
     px_err *err = px_db_query(db, pool, &rows,
-                              "UPDATE pixshift.users SET pricing_tier = $2, updated_at = pixshift.now()"
-                              " WHERE id = $1", "ss", user_id, tier);
+                              "UPDATE pixshift.users SET pricing_tier = $2,"
+                              " updated_at = pixshift.now() WHERE id = $1", "ss", user_id, tier);
     if (!err) {
         *found = px_rows_affected(rows) == 1;
     }

@@ -55,8 +55,8 @@ static const char *match_in(apr_pool_t *pool, const char *word, bool v1)
     }
     for (i = 0; i < WORDS; i++) {
         if (strcmp(v1 ? words[i].v1 : words[i].pixshift, word) == 0) {
-            match = apr_pstrcat(pool, match ? match : "", match ? "," : "", "grant:", words[i].source,
-                                ",expire:", words[i].source, NULL);
+            match = apr_pstrcat(pool, match ? match : "", match ? "," : "", "grant:",
+                                words[i].source, ",expire:", words[i].source, NULL);
         }
     }
     return match;
@@ -130,7 +130,8 @@ static bool take_time(const char *text, apr_time_exp_t *t, int *zone)
     int scale = 100000;
 
     if (!take(&text, 2, ':', &t->tm_hour) || !take(&text, 2, ':', &t->tm_min)
-        || !take(&text, 2, '\0', &t->tm_sec) || t->tm_hour > 23 || t->tm_min > 59 || t->tm_sec > 59) {
+        || !take(&text, 2, '\0', &t->tm_sec) || t->tm_hour > 23 || t->tm_min > 59
+        || t->tm_sec > 59) {
         return false;
     }
     if (*text == '.') {

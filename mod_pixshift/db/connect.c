@@ -130,8 +130,8 @@ px_err *px_conn_sync_clock(px_conn *conn, apr_pool_t *pool)
     if (offset == conn->clock_offset) {
         return NULL;
     }
-    err = px_conn_query(conn, pool, NULL, "SELECT set_config('pixshift.clock_offset', $1, false)", "l",
-                        offset);
+    err = px_conn_query(conn, pool, NULL,
+                        "SELECT set_config('pixshift.clock_offset', $1, false)", "l", offset);
     if (!err) {
         conn->clock_offset = offset;
     }

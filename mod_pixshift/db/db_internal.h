@@ -35,7 +35,7 @@ struct px_conn {
     unsigned next_statement;
     int64_t clock_offset;           /* what the session was told last */
     bool in_tx;
-    bool tx_retry;                  /* a statement of this transaction failed in a way worth repeating */
+    bool tx_retry;                  /* a statement failed in a way that is worth repeating */
     bool sent;                      /* the last statement has left for the server */
     px_conn *next;
 };

@@ -1,5 +1,5 @@
-/* From SQLSTATE to px_err.  An error remembers SQLSTATE, constraint and DETAIL for callers that decide
- * by them; these facts hang on the error's pool, so that base/ needs to know nothing of SQL. */
+/* From SQLSTATE to px_err.  An error remembers SQLSTATE, constraint and DETAIL for callers that
+ * decide by them; these facts hang on the error's pool, so that base/ needs to know nothing of SQL. */
 #include "db_internal.h"
 
 #include "base/clock.h"
@@ -117,8 +117,8 @@ px_err *px_db_error(px_conn *conn, apr_pool_t *pool, const PGresult *result, con
     row = find_state(sqlstate);
     /* The statement is ours and has no values in it; the message may quote one row, never secrets:
      * those are stored hashed or sealed. */
-    err = px_error(pool, states[row].id, states[row].log_id, "%s: %.300s [%.200s]", sqlstate, message,
-                   sql);
+    err = px_error(pool, states[row].id, states[row].log_id, "%s: %.300s [%.200s]", sqlstate,
+                   message, sql);
     if (states[row].id == PX_E_UNAVAILABLE) {
         err->retry_after = 1;
     }

@@ -74,7 +74,7 @@ static const migration_file *find_file(const run_state *run, int version)
     return NULL;
 }
 
-/* Every applied version must have its file, unchanged: else the folder belongs to another release. */
+/* Every applied version must have its file, unchanged: else the folder is another release's. */
 static px_err *check_history(const run_state *run)
 {
     int i;
@@ -106,7 +106,8 @@ static px_err *apply(run_state *run, const migration_file *file, bool up)
     if (err) {
         return err;
     }
-    record = up ? "INSERT INTO pixshift.schema_migrations (version, name, sha256) VALUES ($1, $2, $3)"
+    record = up ? "INSERT INTO pixshift.schema_migrations (version, name, sha256)"
+                  " VALUES ($1, $2, $3)"
                 : "DELETE FROM pixshift.schema_migrations WHERE version = $1 AND name = $2"
                   " AND sha256 = $3";
     err = px_conn_exec(run->conn, run->pool, NULL, "BEGIN");
@@ -181,7 +182,7 @@ static px_err *give_rights(run_state *run, const char *app_role)
     return err;
 }
 
-/* Waits for a concurrent migration to end; DDL may take long, so the session's limits are lifted. */
+/* Waits for a concurrent migration to end; DDL may take long, so the limits are lifted. */
 static px_err *lock(run_state *run)
 {
     px_err *err = px_conn_exec(run->conn, run->pool, NULL,
@@ -220,7 +221,8 @@ static px_err *begin(px_db *db, apr_pool_t *pool, const char *sql_dir, run_state
 }
 
 px_err *px_migrate(px_db *db, apr_pool_t *pool, const char *sql_dir, int target,
-                   const char *app_role, void (*progress)(void *baton, const char *line), void *baton)
+                   const char *app_role, void (*progress)(void *baton, const char *line),
+                   void *baton)
 {
     run_state run = { .progress = progress, .baton = baton };
     px_err *err = begin(db, pool, sql_dir, &run);

@@ -47,7 +47,8 @@ static bool parse_name(apr_pool_t *pool, const char *file, int *version, const c
     long long number;
 
     if (!mark || len <= sizeof suffix - 1 || strcmp(file + len - sizeof suffix + 1, suffix) != 0
-        || !px_parse_int(apr_pstrmemdup(pool, file, (apr_size_t)(mark - file)), 1, 999999, &number)) {
+        || !px_parse_int(apr_pstrmemdup(pool, file, (apr_size_t)(mark - file)), 1, 999999,
+                         &number)) {
         return false;
     }
     *version = (int)number;
@@ -85,7 +86,8 @@ px_err *migration_files_list(apr_pool_t *pool, const char *dir, migration_file *
     int i;
 
     if (st != APR_SUCCESS) {
-        return px_error(pool, PX_E_UNAVAILABLE, "PXS2020", "cannot open the folder %s (%d)", dir, st);
+        return px_error(pool, PX_E_UNAVAILABLE, "PXS2020", "cannot open the folder %s (%d)", dir,
+                        st);
     }
     while (!err && (st = apr_dir_read(&info, APR_FINFO_NAME, d)) == APR_SUCCESS) {
         migration_file m = { 0 };

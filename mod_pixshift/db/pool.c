@@ -119,7 +119,7 @@ static px_err *check_schema_when_due(px_conn *conn, apr_pool_t *pool, bool fresh
     return err;
 }
 
-/* Makes the slot's connection usable: dead ones are replaced, the session learns clock and schema. */
+/* Makes the slot's connection usable: dead ones are replaced, the session learns the clock. */
 static px_err *make_ready(px_db *db, apr_pool_t *pool, px_conn **conn)
 {
     bool fresh = false;

@@ -112,7 +112,8 @@ static px_err *finish(px_conn *conn, apr_pool_t *pool, PGresult *result, px_rows
     return NULL;
 }
 
-static px_err *run(px_conn *conn, apr_pool_t *pool, px_rows **rows, const char *sql, const params *p)
+static px_err *run(px_conn *conn, apr_pool_t *pool, px_rows **rows, const char *sql,
+                   const params *p)
 {
     const char *name;
     PGresult *result;
@@ -162,9 +163,9 @@ px_err *px_conn_query(px_conn *conn, apr_pool_t *pool, px_rows **rows, const cha
     return err;
 }
 
-/* A lone statement that ended with a SQLSTATE from the server was rolled back and may run again.  One
- * whose connection died without a word may have been carried out: it may run again only when it had
- * not been sent, or reads (db.h says what a lone SELECT may call). */
+/* A lone statement that ended with a SQLSTATE from the server was rolled back and may run again.
+ * One whose connection died without a word may have been carried out: it may run again only when it
+ * had not been sent, or reads (db.h says what a lone SELECT may call). */
 static bool may_repeat(const px_conn *conn, const px_err *err, const char *sql)
 {
     bool harmless = !conn->sent || strncmp(sql, "SELECT ", 7) == 0;

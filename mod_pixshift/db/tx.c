@@ -30,10 +30,11 @@ static px_err *commit(px_conn *conn, apr_pool_t *pool)
     if (PQresultStatus(result) != PGRES_COMMAND_OK) {
         /* A deferred trigger or a serialization failure speaks here, with a SQLSTATE; silence means
          * that the connection is gone. */
-        err = PQresultErrorField(result, PG_DIAG_SQLSTATE) ? px_db_error(conn, pool, result, "COMMIT")
-                                                           : outcome_unknown(conn, pool);
+        err = PQresultErrorField(result, PG_DIAG_SQLSTATE)
+                  ? px_db_error(conn, pool, result, "COMMIT")
+                  : outcome_unknown(conn, pool);
     } else if (strcmp(PQcmdStatus(result), "COMMIT") != 0) {
-        /* The body swallowed the error of a statement: PostgreSQL rolls back and calls it success. */
+        /* The body swallowed a statement's error: PostgreSQL rolls back and calls it success. */
         err = px_error(pool, conn->tx_retry ? PX_E_UNAVAILABLE : PX_E_INTERNAL, "PXS2002",
                        "COMMIT answered %s: a statement failed inside", PQcmdStatus(result));
     }
