@@ -239,8 +239,9 @@ static bool receive_one(px_helper *h)
         return true;
     }
     task *t = take(&h->running, wire.id);
-    /* Most crashes come from the picture and come again; some are races inside the libraries, seen
-     * once in thousands of tasks, and those are no fault of the user's. */
+    /* Most crashes come from the picture and come again; some are races inside the libraries
+     * (libvips' pull request 4137: its thread pool before 8.15.4), seen once in thousands of tasks,
+     * and those are no fault of the user's. */
     if (t && wire.status == PX_HELPER_CRASHED && t->attempts < ATTEMPTS_MAX) {
         px_log(PX_LOG_INFO, "PXS1515", "an image task is run again: %s", wire.reason);
         prepend(&h->waiting, t);
