@@ -26,7 +26,8 @@ static void read_row(const px_rows *rows, int row, px_job *job)
 {
     const char **texts[] = {
         &job->id, &job->user_id, &job->operation, &job->state, &job->type_id, &job->prompt_used,
-        &job->params, &job->inputs, &job->retention, &job->provider, &job->result_image, &job->result_key, &job->result_mime, &job->error_code, &job->error_message,
+        &job->params, &job->inputs, &job->retention, &job->provider, &job->result_image,
+        &job->result_key, &job->result_mime, &job->error_code, &job->error_message,
         &job->hold_id, &job->tier};
     int64_t *numbers[] = {
         &job->cost, &job->credits_used, &job->attempt, &job->claims, &job->processing_time_ms,

@@ -48,7 +48,7 @@ typedef struct { const char *role, *image, *key, *url; } px_job_input;
 
 typedef struct {
     const char *user_id, *operation, *type_id, *prompt, *scope, *retention, *tier;
-    const char *params;             /* JSON object of strings: handed to the provider; "mode" is filtered by */
+    const char *params;             /* JSON object of strings for the provider; lists filter by "mode" */
     const px_job_input *inputs; int input_count;
     int64_t cost;
 } px_job_spec;
