@@ -119,24 +119,16 @@ static void wake_up(void)
 
 static void step(px_stream *stream, bool beat)
 {
-    bool failed = false;
-    px_log_request(stream->r);
     if (stream->phase != PX_STREAM_RUNNING) {
-        px_log_request(NULL);
         return;
     }
-    if (stream->reply->mode == PX_REPLY_WAIT) {
-        if (!px_stream_still_waiting(stream->req, stream->reply, &stream->overdue)) {
-            px_conn_reply(stream);
-        } else {
-            stream->deadline = stream->reply->deadline;
-        }
-    } else if (px_stream_advance(stream->req, stream->reply, beat, &failed)) {
-        stream->beat_at = px_monotonic() + PX_STREAM_BEAT_USEC;
-    } else if (failed) {
-        px_conn_abort(stream);
+    px_log_request(stream->r);
+    if (stream->reply->mode == PX_REPLY_STREAM) {
+        px_conn_events(stream, beat);
+    } else if (!px_stream_still_waiting(stream->req, stream->reply, &stream->overdue)) {
+        px_conn_reply(stream);
     } else {
-        px_conn_end_stream(stream);
+        stream->deadline = stream->reply->deadline;
     }
     px_log_request(NULL);
 }
@@ -208,7 +200,7 @@ static void scan(void)
         next = stream->next;
         if (stream->phase == PX_STREAM_LINGERING) {
             bury(stream);
-        } else if (stream->phase == PX_STREAM_SENDING) {
+        } else if (stream->phase == PX_STREAM_SENDING || stream->out) {
             if (clock >= stream->close_at) {
                 px_conn_abort(stream);
             }
@@ -226,8 +218,12 @@ static void on_client(px_stream *stream, uint32_t events)
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
         stream->gone = true;
         px_conn_abort(stream);
-    } else if (stream->phase == PX_STREAM_SENDING && (events & EPOLLOUT)) {
+    } else if (!(events & EPOLLOUT)) {
+        return;
+    } else if (stream->phase == PX_STREAM_SENDING) {
         px_conn_push(stream);
+    } else if (stream->out) {
+        px_conn_events_on(stream);
     }
 }
 

@@ -22,14 +22,18 @@ typedef struct px_stream {
     px_reply *reply;
     px_waiter waiter;
     apr_bucket_brigade *body;           /* SENDING: what was not passed on yet */
-    bool ended;                         /* SENDING: the end was passed on */
+    bool ended;                         /* SENDING: the end was passed on; RUNNING: no more events */
+    bool again;                         /* RUNNING: woken while events were still on their way */
+    px_buf *out;                        /* RUNNING: events that the socket has not taken; NULL = none */
+    size_t out_at;
+    apr_pool_t *out_pool;
     px_stream_phase phase;
     bool gone;                          /* the client closed its side */
     int overdue;                        /* calls of resume behind the deadline */
     int fd;
     int64_t deadline;                   /* px_now; 0 = none */
     int64_t beat_at;                    /* px_monotonic of the next call of `next` */
-    int64_t close_at;                   /* px_monotonic when SENDING or LINGERING is given up */
+    int64_t close_at;                   /* px_monotonic when waiting for the client is given up */
     int64_t suspended_at;               /* px_monotonic */
     struct px_stream *next, *prev;
 } px_stream;

@@ -5,6 +5,7 @@
 #include "stream.h"
 
 #include <http_connection.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 /* A client that does not take its reply for so long is dropped. */
@@ -12,6 +13,8 @@
 /* httpd's core filter writes out more than 64 KiB of memory blockingly, and blocking means here that
  * the client is dropped: larger bodies go piece by piece. */
 #define PIECE 32768
+/* Events are flushed piece by piece, each only when the socket has room for it. */
+#define EVENT_PIECE 8192
 /* After our FIN the client may still send; closing at once would reset the connection under its last
  * bytes. */
 #define LINGER_USEC 2000000
@@ -33,6 +36,7 @@ static void end_request(px_stream *stream)
     stream->r = NULL;
     stream->req = NULL;
     stream->reply = NULL;
+    stream->out = NULL;
     stream->c->keepalive = AP_CONN_CLOSE;
     ap_process_request_after_handler(r);
     px_hub_release();
@@ -145,6 +149,63 @@ void px_conn_reply(px_stream *stream)
         return;
     }
     px_conn_push(stream);
+}
+
+/* ---- event streams ------------------------------------------------------------------------------ */
+
+/* True when at least a third of the socket's buffer is free, more than a piece. Asking also makes the
+ * kernel report the change through epoll. */
+static bool writable(const px_stream *stream)
+{
+    struct pollfd wait = {stream->fd, POLLOUT, 0};
+    return poll(&wait, 1, 0) == 1 && (wait.revents & POLLOUT);
+}
+
+static void events_done(px_stream *stream)
+{
+    stream->out = NULL;
+    apr_pool_destroy(stream->out_pool);
+    stream->out_pool = NULL;
+    if (stream->ended) {
+        px_conn_end_stream(stream);
+    } else if (stream->again) {
+        stream->again = false;
+        px_conn_events(stream, false);
+    }
+}
+
+void px_conn_events_on(px_stream *stream)
+{
+    px_buf *out = stream->out;
+    while (stream->out_at < out->len) {
+        size_t left = out->len - stream->out_at;
+        size_t len = left < EVENT_PIECE ? left : EVENT_PIECE;
+        if (!writable(stream)) {
+            return;
+        }
+        /* With FLUSH: the TLS filter keeps small writes back otherwise. */
+        if (px_reply_push(stream->r, out->data + stream->out_at, len) != APR_SUCCESS) {
+            px_conn_abort(stream);
+            return;
+        }
+        stream->out_at += len;
+    }
+    events_done(stream);
+}
+
+void px_conn_events(px_stream *stream, bool beat)
+{
+    if (stream->out) {
+        stream->again = true;
+        return;
+    }
+    stream->beat_at = px_monotonic() + PX_STREAM_BEAT_USEC;
+    stream->close_at = px_monotonic() + SEND_USEC;
+    apr_pool_create(&stream->out_pool, stream->req->pool);
+    stream->out = px_buf_make(stream->out_pool, 512);
+    stream->out_at = 0;
+    stream->ended = !px_stream_collect(stream->req, stream->reply, beat, stream->out);
+    px_conn_events_on(stream);
 }
 
 void px_conn_end_stream(px_stream *stream)

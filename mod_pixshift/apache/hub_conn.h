@@ -15,6 +15,10 @@ void px_conn_adopt(px_stream *stream);
 void px_conn_reply(px_stream *stream);
 /* Pushes on what waits in the output filters. */
 void px_conn_push(px_stream *stream);
+/* Asks an event stream for its next events and sends them. */
+void px_conn_events(px_stream *stream, bool beat);
+/* Sends on events that the socket did not take before. */
+void px_conn_events_on(px_stream *stream);
 /* Ends an event stream in an orderly way. */
 void px_conn_end_stream(px_stream *stream);
 /* Cuts the connection off: the client is gone, or too slow. */

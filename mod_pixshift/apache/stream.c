@@ -6,7 +6,10 @@
 #include "base/log.h"
 #include "reply.h"
 
+#include <apr_portable.h>
 #include <apr_strings.h>
+#include <http_connection.h>
+#include <sys/socket.h>
 
 /* A handler that goes on waiting behind its deadline is broken: it gets this many more calls. */
 #define OVERDUE_MAX 3
@@ -32,27 +35,36 @@ bool px_stream_still_waiting(px_req *req, px_reply *reply, int *overdue)
     return reply->mode == PX_REPLY_WAIT;
 }
 
-bool px_stream_advance(px_req *req, px_reply *reply, bool beat, bool *failed)
+bool px_stream_collect(px_req *req, px_reply *reply, bool beat, px_buf *out)
 {
-    px_buf *out;
-    apr_pool_t *pool;
     bool done = false;
-    px_err *err;
-    apr_pool_create(&pool, req->pool);
-    out = px_buf_make(pool, 512);
-    err = reply->next(req, reply->stream_baton, out, &done);
+    px_err *err = reply->next(req, reply->stream_baton, out, &done);
     if (err) {
         /* The status line is out: all that is left is to let the client come again. */
         px_log(PX_LOG_WARN, err->log_id ? err->log_id : "PXS5122", "a stream ended early: %s",
                err->cause ? err->cause : err->text);
-        done = true;
+        return false;
     }
     if (out->len == 0 && beat && !done) {
         px_buf_puts(out, ": still here\n\n");
     }
-    *failed = out->len > 0 && px_reply_push(px_req_rec(req), out->data, out->len) != APR_SUCCESS;
+    return !done;
+}
+
+/* The request thread's way: it may wait for the client. False when the stream is over. */
+static bool advance(px_req *req, px_reply *reply, bool beat)
+{
+    apr_pool_t *pool;
+    px_buf *out;
+    bool goes_on;
+    apr_pool_create(&pool, req->pool);
+    out = px_buf_make(pool, 512);
+    goes_on = px_stream_collect(req, reply, beat, out);
+    if (out->len > 0 && px_reply_push(px_req_rec(req), out->data, out->len) != APR_SUCCESS) {
+        goes_on = false;
+    }
     apr_pool_destroy(pool);
-    return !done && !*failed;
+    return goes_on;
 }
 
 void px_stream_eos(request_rec *r)
@@ -99,15 +111,10 @@ static bool begin_suspended(px_stream *stream, int *rc)
 {
     request_rec *r = stream->r;
     px_reply *reply = stream->reply;
-    bool failed = false;
     *rc = OK;
     px_topics_add(px_hub_topics(), &stream->waiter);
     if (reply->mode == PX_REPLY_STREAM) {
-        if (stream_head(r, reply) && !r->header_only
-            && px_stream_advance(stream->req, reply, false, &failed)) {
-            return true;
-        }
-        return false;
+        return stream_head(r, reply) && !r->header_only && advance(stream->req, reply, false);
     }
     if (px_stream_still_waiting(stream->req, reply, &stream->overdue)) {
         apr_table_setn(r->subprocess_env, "nokeepalive", "1");
@@ -143,12 +150,24 @@ static int64_t time_left(int64_t deadline, int64_t most)
     return left < 0 ? 0 : left < most ? left : most;
 }
 
+/* A held thread should not wait for a client that left: its side of the connection is at its end. */
+static bool client_gone(conn_rec *c)
+{
+    apr_os_sock_t fd;
+    char byte;
+    if (c->aborted || c->master) {
+        return c->aborted;
+    }
+    return apr_os_sock_get(&fd, ap_get_conn_socket(c)) == APR_SUCCESS
+           && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static int block_for_reply(px_stream *stream)
 {
     px_reply *reply = stream->reply;
     while (px_stream_still_waiting(stream->req, reply, &stream->overdue)) {
         px_topics_wait(px_hub_topics(), &stream->waiter, time_left(reply->deadline, 1000000));
-        if (px_hub_closing()) {
+        if (px_hub_closing() || client_gone(stream->r->connection)) {
             reply->deadline = px_now();
         }
     }
@@ -161,15 +180,16 @@ static int block_for_stream(px_stream *stream)
     request_rec *r = stream->r;
     int64_t beat_at = px_monotonic() + PX_STREAM_BEAT_USEC;
     bool woken = true;
-    bool failed = !stream_head(r, stream->reply) || r->header_only;
-    while (!failed && !px_hub_closing()) {
+    bool over = !stream_head(r, stream->reply) || r->header_only;
+    while (!over && !px_hub_closing() && !client_gone(r->connection)) {
         bool beat = px_monotonic() >= beat_at;
         if (woken || beat || (stream->deadline > 0 && px_now() >= stream->deadline)) {
             stream->deadline = woken || beat ? stream->deadline : 0;
-            if (!px_stream_advance(stream->req, stream->reply, beat, &failed)) {
-                break;
-            }
+            over = !advance(stream->req, stream->reply, beat);
             beat_at = beat ? px_monotonic() + PX_STREAM_BEAT_USEC : beat_at;
+        }
+        if (over) {
+            break;
         }
         woken = px_topics_wait(px_hub_topics(), &stream->waiter,
                                time_left(stream->deadline, 1000000));

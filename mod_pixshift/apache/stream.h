@@ -11,9 +11,9 @@ int px_stream_begin(request_rec *r, px_host *host, px_req *req, px_reply *reply)
 
 /* Runs `resume`. False when the reply is ready to be sent. */
 bool px_stream_still_waiting(px_req *req, px_reply *reply, int *overdue);
-/* Runs `next` and writes what it gave; a heartbeat when that was nothing and `beat`. False when the
- * stream ends; *failed when it must be cut off rather than ended. */
-bool px_stream_advance(px_req *req, px_reply *reply, bool beat, bool *failed);
+/* Runs `next` and appends what it gave to `out`; a heartbeat when that was nothing and `beat`. False
+ * when the stream ends behind it. */
+bool px_stream_collect(px_req *req, px_reply *reply, bool beat, px_buf *out);
 /* Ends a chunked body in an orderly way. */
 void px_stream_eos(request_rec *r);
 
