@@ -25,7 +25,7 @@ enum {
     PX_ROUTE_CREATES = 1u << 0,     /* honours Idempotency-Key */
     PX_ROUTE_NO_V1_ALIAS = 1u << 1, /* not served under /api/v1 (C-1) */
     PX_ROUTE_ADMIN = 1u << 2,       /* role admin */
-    PX_ROUTE_IMAGES = 1u << 3,      /* body limit of uploads (PixShiftMaxUpload; base64 in JSON ×4/3) */
+    PX_ROUTE_IMAGES = 1u << 3,      /* body limit of uploads (PixShiftMaxUpload; as base64 ×4/3) */
     PX_ROUTE_RAW = 1u << 4,         /* reply is no API object (metrics, health, files, console) */
     PX_ROUTE_NO_RATE = 1u << 5,
     PX_ROUTE_ONE_FILE = 1u << 6     /* with IMAGES: one image, not three; a third of the limit */
@@ -78,7 +78,7 @@ struct px_reply {
     apr_table_t *headers;           /* Set-Cookie may repeat: use apr_table_add */
     px_jw *json;                    /* JSON: write into it; the top object is the handler's */
     const char *bytes; size_t bytes_len; const char *content_type;
-    const char *file; bool unlink_file;     /* FILE: ranges and conditional requests are the host's */
+    const char *file; bool unlink_file;     /* FILE: ranges and conditions are the host's */
     /* Runs when the last byte of the reply was handed to the network without error (C-15). */
     void (*on_sent)(px_req *req, void *baton); void *on_sent_baton;
     /* WAIT and STREAM: wake on notifications for this topic, and at `deadline` (px_now usec). */
@@ -135,9 +135,9 @@ extern const px_route px_http_routes[];
 
 /* ---- reading input ---- */
 typedef enum { PX_F_STRING, PX_F_INT, PX_F_BOOL, PX_F_EMAIL, PX_F_UUID, PX_F_ENUM, PX_F_OBJECT,
-               PX_F_IMAGE } px_field_type;    /* a string (URL, id, data URI, base64) or a file part;
-                                               * a part satisfies `required` but leaves the
-                                               * member alone: px_form_find finds it */
+               PX_F_IMAGE } px_field_type;  /* a string (URL, id, data URI, base64) or a file part;
+                                             * a part satisfies `required` but leaves the
+                                             * member alone: px_form_find finds it */
 typedef struct {
     const char *name;               /* snake_case; the client spells it for the dialect */
     px_field_type type;
