@@ -153,7 +153,7 @@ static px_err *read_form(px_req *req)
     return px_multipart_read(req, image, images_of(req), &req->form);
 }
 
-px_err *px_body_read(px_req *req)
+px_err *px_http_body_read(px_req *req)
 {
     px_body_kind kind = req->route->body;
     const char *type = media_type(req);

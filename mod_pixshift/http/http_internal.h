@@ -43,7 +43,7 @@ px_err *px_guard_credential(px_req *req);
 px_err *px_guard_csrf(px_req *req);
 px_err *px_guard_scope(px_req *req);
 /* Size, type, reading and parsing of the body. */
-px_err *px_body_read(px_req *req);
+px_err *px_http_body_read(px_req *req);
 
 /* True when the request was a CORS preflight: the reply is filled. */
 bool px_cors_preflight(px_req *req, px_reply *reply);

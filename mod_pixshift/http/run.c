@@ -91,7 +91,7 @@ static px_err *guards(const px_router *router, px_req *req, px_reply *reply, boo
     }
     if ((err = px_guard_credential(req)) != NULL || (err = px_guard_rate_who(req)) != NULL ||
         (err = px_guard_csrf(req)) != NULL || (err = px_guard_scope(req)) != NULL ||
-        (err = px_body_read(req)) != NULL) {
+        (err = px_http_body_read(req)) != NULL) {
         return err;
     }
     return req->route->flags & PX_ROUTE_CREATES ? px_idem_begin(req, reply, answered) : NULL;
