@@ -499,11 +499,11 @@ $$;
 
 -- Extends all leases of a worker; returns them, with those that shall be given up marked.
 CREATE FUNCTION pixshift.job_heartbeat(p_worker uuid, p_lease_ms bigint)
-RETURNS TABLE (token uuid, cancel boolean) LANGUAGE sql AS $$
+RETURNS TABLE (id uuid, token uuid, cancel boolean) LANGUAGE sql AS $$
     UPDATE pixshift.jobs
        SET lease_until = pixshift.now() + p_lease_ms * interval '1 millisecond'
      WHERE lease_owner = p_worker AND state = 'running'
-    RETURNING lease_token, cancel_requested IS NOT NULL
+    RETURNING id, lease_token, cancel_requested IS NOT NULL
 $$;
 
 -- Before a provider is called: the row of the try; NULL when the lease is lost. p_again repeats the try
@@ -543,18 +543,23 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION pixshift.attempt_end(p_job uuid, p_token uuid, p_outcome text, p_message text,
-                                     p_remote text, p_model text, p_cost bigint) RETURNS boolean
-LANGUAGE plpgsql AS $$
+CREATE FUNCTION pixshift.attempt_end(p_jobs uuid[], p_tokens uuid[], p_outcomes text[],
+                                     p_messages text[], p_remotes text[], p_models text[],
+                                     p_costs bigint[]) RETURNS integer
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    ended integer;
 BEGIN
     UPDATE pixshift.job_attempts a
-       SET ended_at = pixshift.now(), outcome = p_outcome, message = left(p_message, 1000),
-           remote_id = coalesce(left(p_remote, 500), a.remote_id), model = left(p_model, 200),
-           cost_micro_usd = nullif(p_cost, -1)
-      FROM pixshift.jobs j
-     WHERE j.id = p_job AND j.lease_token = p_token AND a.job_id = j.id AND a.retry = j.retry_count
-       AND a.attempt = j.attempt AND a.ended_at IS NULL;
-    RETURN FOUND;
+       SET ended_at = pixshift.now(), outcome = x.outcome, message = left(x.message, 1000),
+           remote_id = coalesce(left(x.remote, 500), a.remote_id), model = left(x.model, 200),
+           cost_micro_usd = nullif(x.cost, -1)
+      FROM unnest(p_jobs, p_tokens, p_outcomes, p_messages, p_remotes, p_models, p_costs)
+             AS x (job, token, outcome, message, remote, model, cost)
+      JOIN pixshift.jobs j ON j.id = x.job AND j.lease_token = x.token
+     WHERE a.job_id = j.id AND a.retry = j.retry_count AND a.attempt = j.attempt AND a.ended_at IS NULL;
+    GET DIAGNOSTICS ended = ROW_COUNT;
+    RETURN ended;
 END
 $$;
 
