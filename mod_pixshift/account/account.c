@@ -250,20 +250,25 @@ void px_user_forget(const px_app *app, apr_pool_t *pool, const char *id)
     account_cache_cut(app, pool, id);
 }
 
-typedef struct { const char *id, *hash; } password_change;
+typedef struct { const char *id, *hash, *actor; } password_change;
 
 static px_err *password_body(px_conn *conn, apr_pool_t *pool, void *baton)
 {
     const password_change *change = baton;
+    px_audit_actor actor = {.name = change->actor};
     px_err *err = account_store_set_password(conn, pool, change->id, change->hash);
 
-    return err ? err : account_store_end_logins(conn, pool, change->id);
+    if (!err) {
+        err = account_store_end_logins(conn, pool, change->id);
+    }
+    return err || !change->actor ? err : px_audit_put(conn, pool, &actor, "user.password.update",
+                                                      "USER", change->id, NULL, NULL);
 }
 
 px_err *px_user_set_password(const px_app *app, apr_pool_t *pool, const char *id,
-                             const char *password)
+                             const char *password, const char *actor)
 {
-    password_change change = {.id = id};
+    password_change change = {.id = id, .actor = actor};
     px_err *err = account_password_hash(app, pool, password, &change.hash);
 
     if (!err) {

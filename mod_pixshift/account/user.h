@@ -49,9 +49,10 @@ px_err *px_user_set_suspended(px_conn *conn, apr_pool_t *pool, const char *id, b
 px_err *px_user_end_logins(px_conn *conn, apr_pool_t *pool, const char *id);
 void px_user_forget(const px_app *app, apr_pool_t *pool, const char *id);
 
-/* A new password (already checked by px_password_fault), all logins ended. */
+/* A new password (already checked by px_password_fault), all logins ended. `actor` goes to the audit
+ * log; NULL = the user. */
 px_err *px_user_set_password(const px_app *app, apr_pool_t *pool, const char *id,
-                             const char *password);
+                             const char *password, const char *actor);
 /* NULL, or a sentence that says why this password cannot be used. `email` may be NULL. */
 const char *px_password_fault(apr_pool_t *pool, const char *password, const char *email,
                               int64_t min_length);

@@ -1,6 +1,7 @@
 /* Writing the audit log, and showing it (AUD-1, AUD-2). */
 #include "audit_store.h"
 
+#include "admin.h"
 #include "admin_internal.h"
 
 #include <apr_strings.h>
@@ -14,9 +15,7 @@ px_err *px_audit_put(px_conn *conn, apr_pool_t *pool, const px_audit_actor *acto
     return audit_store_put(conn, pool, actor, action, entity_type, entity_id, old_json, new_json);
 }
 
-px_err *px_audit_add(px_conn *conn, apr_pool_t *pool, const px_req *req, const char *action,
-                     const char *entity_type, const char *entity_id, const char *old_json,
-                     const char *new_json)
+px_audit_actor px_audit_actor_of(const px_req *req)
 {
     px_audit_actor actor = {.name = "anonymous"};
 
@@ -29,6 +28,15 @@ px_err *px_audit_add(px_conn *conn, apr_pool_t *pool, const px_req *req, const c
         actor.admin_id = req->who->user_id;
         actor.name = req->who->email;
     }
+    return actor;
+}
+
+px_err *px_audit_add(px_conn *conn, apr_pool_t *pool, const px_req *req, const char *action,
+                     const char *entity_type, const char *entity_id, const char *old_json,
+                     const char *new_json)
+{
+    px_audit_actor actor = px_audit_actor_of(req);
+
     return audit_store_put(conn, pool, &actor, action, entity_type, entity_id, old_json, new_json);
 }
 

@@ -1,9 +1,9 @@
 /* Users in the hands of admins: lists, roles, credits, suspension (ADM-3 … ADM-6).  Every change and its
  * audit row are one transaction. */
+#include "admin.h"
 #include "admin_internal.h"
 
 #include "account/user.h"
-#include "audit.h"
 #include "base/clock.h"
 #include "base/id.h"
 #include "credit/credit.h"
@@ -11,6 +11,8 @@
 #include <apr_strings.h>
 #include <stddef.h>
 #include <string.h>
+
+#define DAY_US (86400 * INT64_C(1000000))
 
 px_err *admin_require(px_req *req, const char *allowed)
 {
@@ -150,7 +152,7 @@ static px_err *role_body(px_conn *conn, apr_pool_t *pool, void *baton)
     role_in *in = baton;
     bool admin = in->wish.role == PX_ROLE_ADMIN;
     const char *scope = admin ? (in->admin_scope ? in->admin_scope : "super") : NULL;
-    int64_t until = in->days ? px_now() + in->days * 86400 * 1000000 : 0;
+    int64_t until = in->days ? px_now() + in->days * DAY_US : 0;
     px_user *user;
     px_err *err = px_user_lock(conn, pool, in->id, &user);
 
@@ -195,8 +197,7 @@ px_err *admin_user_role_api(px_req *req, px_reply *reply)
 /* ---- credits ---- */
 
 typedef struct {
-    px_req *req;
-    const char *id, *reason, *key;
+    const char *reason;
     int64_t amount, days;
 } credits_in;
 
@@ -207,57 +208,65 @@ static const px_field credits_fields[] = {
     {NULL, PX_F_STRING, false, 0, 0, NULL, 0},
 };
 
-static const char *credits_json(apr_pool_t *pool, const credits_in *in)
+static const char *grant_json(apr_pool_t *pool, const px_admin_grant *grant)
 {
     px_jw *w = px_jw_make(pool, PX_SPELL_SNAKE);
 
     px_jw_object(w, NULL);
-    px_jw_int(w, "amount", in->amount);
-    px_jw_str(w, "reason", in->reason);
-    px_jw_str(w, "key", in->key);
+    px_jw_int(w, "amount", grant->amount);
+    px_jw_str(w, "note", grant->note);
+    px_jw_str(w, "key", grant->key);
+    px_jw_time(w, "expires_at", grant->expires_at);
     px_jw_end_object(w);
     return w->buf->data;
 }
 
-static px_err *credits_body(px_conn *conn, apr_pool_t *pool, void *baton)
+static px_err *grant_body(px_conn *conn, apr_pool_t *pool, void *baton)
 {
-    const credits_in *in = baton;
-    int64_t until = in->days ? px_now() + in->days * 86400 * 1000000 : 0;
+    const px_admin_grant *grant = baton;
     px_user *user;
-    px_err *err = px_user_lock(conn, pool, in->id, &user);
+    px_err *err = px_user_lock(conn, pool, grant->user_id, &user);
 
-    if (err || (err = px_credit_grant(conn, pool, in->id, PX_GRANT_ADMIN, in->amount, PX_SCOPE_ANY,
-                                      until, in->key, "admin", in->req->who->user_id,
-                                      in->reason)) != NULL) {
+    if (err || (err = px_credit_grant(conn, pool, user->id, PX_GRANT_ADMIN, grant->amount,
+                                      PX_SCOPE_ANY, grant->expires_at, grant->key, "admin",
+                                      grant->actor.admin_id, grant->note)) != NULL) {
         return err;
     }
-    return px_audit_add(conn, pool, in->req, "user.credits.add", "USER", in->id, NULL,
-                        credits_json(pool, in));
+    return px_audit_put(conn, pool, &grant->actor, "user.credits.add", "USER", user->id, NULL,
+                        grant_json(pool, grant));
+}
+
+px_err *px_admin_grant_credits(const px_app *app, apr_pool_t *pool, const px_admin_grant *grant)
+{
+    px_admin_grant copy = *grant;
+
+    return px_db_tx(app->db, pool, grant_body, &copy);
 }
 
 /* The grant's key is the request's Idempotency-Key where one was sent: a repetition after a crash
  * between commit and reply grants nothing more. */
 px_err *admin_user_credits_api(px_req *req, px_reply *reply)
 {
-    credits_in in = {.req = req, .id = user_param(req)};
+    px_admin_grant grant = {.actor = px_audit_actor_of(req), .user_id = user_param(req)};
     const char *once = px_idempotency_id(req);
+    credits_in in = {0};
     px_balance balance;
     px_err *err = admin_require(req, "support|finance");
 
     if (err || (err = px_validate(req, credits_fields, &in)) != NULL) {
         return err;
     }
-    if (!px_uuid_valid(in.id)) {
-        return no_user(req);
-    }
-    in.key = apr_pstrcat(req->pool, "admin:", once ? once : px_uuid7(req->pool), NULL);
-    if ((err = px_db_tx(req->app->db, req->pool, credits_body, &in)) != NULL
-        || (err = px_credit_balance(req->app->db, req->pool, in.id, &balance)) != NULL) {
+    grant.amount = in.amount;
+    grant.note = in.reason;
+    grant.expires_at = in.days ? px_now() + in.days * DAY_US : 0;
+    grant.key = apr_pstrcat(req->pool, "admin:", once ? once : px_uuid7(req->pool), NULL);
+    if ((err = px_admin_grant_credits(req->app, req->pool, &grant)) != NULL
+        || (err = px_credit_balance(req->app->db, req->pool, grant.user_id, &balance)) != NULL) {
         return err;
     }
     px_jw_object(reply->json, NULL);
     px_reply_success(req, reply);
-    px_jw_str(reply->json, "user_id", in.id);
+    px_jw_str(reply->json, "user_id", grant.user_id);
     px_jw_int(reply->json, "credits_added", in.amount);
     px_jw_int(reply->json, "credits", balance.paid);
     px_jw_int(reply->json, "new_balance", balance.available);

@@ -703,7 +703,7 @@ START_TEST(a_new_password_ends_all_logins)
     begin();
     jo = sign_up("jo@example.org");
     ck_assert_int_eq(call("GET", "/api/v1/auth/me", str(jo, "access_token"), NULL).status, 200);
-    UNIT_OK(px_user_set_password(app, unit_pool, user_id(jo), "a new one, much better"));
+    UNIT_OK(px_user_set_password(app, unit_pool, user_id(jo), "a new one, much better", NULL));
     ck_assert_int_eq(call("GET", "/api/v1/auth/me", str(jo, "access_token"), NULL).status, 401);
     ck_assert_int_eq(login("/api/v1/auth/login", "jo@example.org", PASSWORD).status, 401);
     ck_assert_int_eq(login("/api/v1/auth/login", "jo@example.org", "a new one, much better").status, 200);
