@@ -1,6 +1,6 @@
-/* AuthType PixShift for any Location: the session cookie, token or API key of PixShift says who asks;
- * Require pixshift-user and pixshift-role decide. Back ends behind ProxyPass and CGI programs see the
- * user in the environment. */
+/* AuthType PixShift for any Location: the session cookie, token or API key of PixShift says who
+ * asks; Require pixshift-user and pixshift-role decide. Back ends behind ProxyPass and CGI
+ * programs see the user in the environment. */
 #include "host.h"
 #include "account/account.h"
 
@@ -89,7 +89,7 @@ static int authenticate(request_rec *r)
     return OK;
 }
 
-/* ---- Require ---------------------------------------------------------------------------------- */
+/* ---- Require --------------------------------------------------------------------------------- */
 
 static const px_principal *principal_of(request_rec *r)
 {
@@ -142,7 +142,8 @@ static const char *parse_role(cmd_parms *cmd, const char *line, const void **par
     while (*(word = ap_getword_conf(cmd->temp_pool, &line))) {
         count++;
         if (strcasecmp(word, "admin") != 0 && strcasecmp(word, "user") != 0) {
-            return apr_psprintf(cmd->pool, "Require pixshift-role: '%s' is not admin or user", word);
+            return apr_psprintf(cmd->pool, "Require pixshift-role: '%s' is not admin or user",
+                                word);
         }
     }
     return count > 0 ? NULL : "Require pixshift-role wants admin or user";

@@ -1,5 +1,6 @@
-/* Directives: every scalar one comes from settings.def through one setter; lists and plugin sections
- * have their own.  All but PixShift itself belong to the main server: there is one PixShift per httpd. */
+/* Directives: every scalar one comes from settings.def through one setter; lists and plugin
+ * sections have their own.  All but PixShift itself belong to the main server: there is one
+ * PixShift per httpd. */
 #include "host.h"
 
 #include <apr_strings.h>
@@ -26,7 +27,7 @@ int px_directives_reset(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
     return OK;
 }
 
-/* ---- per server ------------------------------------------------------------------------------- */
+/* ---- per server ------------------------------------------------------------------------------ */
 
 void *px_server_conf_make(apr_pool_t *pool, server_rec *s)
 {
@@ -61,7 +62,7 @@ static const char *set_engine(cmd_parms *cmd, void *dir, int on)
     return NULL;
 }
 
-/* ---- setters ---------------------------------------------------------------------------------- */
+/* ---- setters --------------------------------------------------------------------------------- */
 
 static const char *main_server_only(cmd_parms *cmd)
 {
@@ -99,7 +100,7 @@ static const char *add_list(cmd_parms *cmd, void *dir, int argc, char *const arg
                                    cmd->directive->filename, cmd->directive->line_num);
 }
 
-/* ---- <PixShiftPlugin NAME FILE> ----------------------------------------------------------------- */
+/* ---- <PixShiftPlugin NAME FILE> -------------------------------------------------------------- */
 
 static bool section_name_fine(const char *name)
 {
@@ -114,7 +115,8 @@ static const char *section_line(cmd_parms *cmd, px_plugin_section *section,
     const char *args = line->args;
     const char *value = ap_getword_conf(cmd->pool, &args);
     if (line->directive[0] == '<') {
-        return apr_pstrcat(cmd->pool, line->directive, " cannot stand inside <PixShiftPlugin>", NULL);
+        return apr_pstrcat(cmd->pool, line->directive, " cannot stand inside <PixShiftPlugin>",
+                           NULL);
     }
     if (*args) {
         return apr_psprintf(cmd->pool, "%s takes one value; put quotes around it", line->directive);
@@ -158,7 +160,7 @@ static const char *plugin_section(cmd_parms *cmd, void *dir, const char *args)
     return NULL;
 }
 
-/* ---- the table -------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 /* PixShift itself is per server and has its own setter. */
 #define ENGINE_NAME "PixShift"

@@ -1,4 +1,5 @@
-/* PixShiftStateDir and its spool folder: made at start, as root, for the user that serves requests. */
+/* PixShiftStateDir and its spool folder: made at start, as root, for the user that serves
+ * requests. */
 #include "host.h"
 
 #include <apr_strings.h>
@@ -12,7 +13,8 @@ static const char *make_folder(apr_pool_t *pool, const char *path)
 {
     struct stat st;
     if (mkdir(path, 0700) == 0) {
-        if (geteuid() == 0 && lchown(path, ap_unixd_config.user_id, ap_unixd_config.group_id) != 0) {
+        if (geteuid() == 0
+            && lchown(path, ap_unixd_config.user_id, ap_unixd_config.group_id) != 0) {
             return apr_psprintf(pool, "%s cannot be given to the service's user: %s", path,
                                 strerror(errno));
         }

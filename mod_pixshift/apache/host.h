@@ -1,9 +1,10 @@
 /* The httpd host: what its files share.  Nothing outside apache/ includes this.
  *
- * Life: directives fill `pending` settings (configuration pool); configtest checks them; post_config
- * makes the px_host in the parent (secrets resolved, routes, shared memory); each child inherits it by
- * fork and makes its px_app in child_init.  All statics of the module are lost at a graceful restart;
- * only the shared memory stays, found again through s->process->pool. */
+ * Life: directives fill `pending` settings (configuration pool); configtest checks them;
+ * post_config makes the px_host in the parent (secrets resolved, routes, shared memory); each
+ * child inherits it by fork and makes its px_app in child_init.  All statics of the module are
+ * lost at a graceful restart; only the shared memory stays, found again through
+ * s->process->pool. */
 #ifndef PX_APACHE_HOST_H
 #define PX_APACHE_HOST_H
 
@@ -77,7 +78,8 @@ void px_log_install(server_rec *s);
 /* The request that this thread serves, for the error log's columns; NULL = none. */
 void px_log_request(request_rec *r);
 
-/* folders.c: makes PixShiftStateDir and its spool folder for the service's user. NULL or a sentence. */
+/* folders.c: makes PixShiftStateDir and its spool folder for the service's user. NULL or a
+ * sentence. */
 const char *px_folders_make(apr_pool_t *pool, const px_settings *settings);
 
 /* routes.c */

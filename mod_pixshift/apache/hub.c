@@ -1,4 +1,5 @@
-/* The I/O thread's loop: epoll over the wake-up, the LISTEN connection and all suspended clients. */
+/* The I/O thread's loop: epoll over the wake-up, the LISTEN connection and all suspended
+ * clients. */
 #include "hub.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -46,7 +47,7 @@ typedef struct {
 
 static px_hub *hub;
 
-/* ---- slots ------------------------------------------------------------------------------------ */
+/* ---- slots ----------------------------------------------------------------------------------- */
 
 static bool reserve(apr_uint32_t *count, int64_t most)
 {
@@ -115,7 +116,7 @@ static void wake_up(void)
     (void)written;      /* a full counter is a pending wake-up */
 }
 
-/* ---- streams ---------------------------------------------------------------------------------- */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 static void step(px_stream *stream, bool beat)
 {
@@ -227,7 +228,7 @@ static void on_client(px_stream *stream, uint32_t events)
     }
 }
 
-/* ---- notifications ------------------------------------------------------------------------------ */
+/* ---- notifications --------------------------------------------------------------------------- */
 
 /* The payload's first word is the topic: "<job id> <state>", "<user id>". */
 static void on_notify(void *baton, const char *channel, const char *payload)
@@ -249,8 +250,8 @@ static void on_gap(void *baton)
     px_topics_wake(hub->topics, NULL);
 }
 
-/* The descriptor may be another one, or a new one of the same number, after each call: an entry that
- * is gone from the epoll set is simply made again. */
+/* The descriptor may be another one, or a new one of the same number, after each call: an entry
+ * that is gone from the epoll set is simply made again. */
 static void watch_listener(void)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = hub};
@@ -273,7 +274,7 @@ static void listen_on(void)
     hub->listen_at = px_monotonic() + 1000000;
 }
 
-/* ---- the loop --------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static bool wait_for_events(void)
 {
@@ -311,8 +312,8 @@ static void turn(void)
     }
 }
 
-/* A wait is answered as if its time were up; a stream is ended: its client comes back, with its last
- * event id, to a younger child. */
+/* A wait is answered as if its time were up; a stream is ended: its client comes back, with its
+ * last event id, to a younger child. */
 static void close_running(void)
 {
     for (px_stream *stream = hub->streams; stream; stream = stream->next) {
@@ -349,7 +350,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *baton)
     return NULL;
 }
 
-/* ---- start and stop ----------------------------------------------------------------------------- */
+/* ---- start and stop -------------------------------------------------------------------------- */
 
 static px_err *open_descriptors(apr_pool_t *pool)
 {

@@ -1,11 +1,11 @@
-/* The I/O thread of a child: it owns the connections of suspended streams and waits (REFERENCE §2),
- * hears PostgreSQL's notifications, and runs `next` and `resume` of replies.  No request thread is held
- * meanwhile.
+/* The I/O thread of a child: it owns the connections of suspended streams and waits (REFERENCE
+ * §2), hears PostgreSQL's notifications, and runs `next` and `resume` of replies.  No request
+ * thread is held meanwhile.
  *
- * Hand-over: the handler reserves a slot, hangs its px_stream on the connection and returns SUSPENDED;
- * the MPM's suspend hook gives the stream to the thread.  From then on only the thread touches the
- * connection, until it destroys it, never earlier than a second after the hand-over: the MPM still
- * writes to the connection behind its hook. */
+ * Hand-over: the handler reserves a slot, hangs its px_stream on the connection and returns
+ * SUSPENDED; the MPM's suspend hook gives the stream to the thread.  From then on only the
+ * thread touches the connection, until it destroys it, never earlier than a second after the
+ * hand-over: the MPM still writes to the connection behind its hook. */
 #ifndef PX_APACHE_HUB_H
 #define PX_APACHE_HUB_H
 
@@ -22,9 +22,9 @@ typedef struct px_stream {
     px_reply *reply;
     px_waiter waiter;
     apr_bucket_brigade *body;           /* SENDING: what was not passed on yet */
-    bool ended;                         /* SENDING: the end was passed on; RUNNING: no more events */
+    bool ended;                         /* SENDING: end passed on; RUNNING: no more events */
     bool again;                         /* RUNNING: woken while events were still on their way */
-    px_buf *out;                        /* RUNNING: events that the socket has not taken; NULL = none */
+    px_buf *out;                        /* RUNNING: events not yet taken; NULL = none */
     size_t out_at;
     apr_pool_t *out_pool;
     px_stream_phase phase;
@@ -40,7 +40,8 @@ typedef struct px_stream {
 
 px_err *px_hub_start(apr_pool_t *pool, px_host *host, px_app *app);
 px_topics *px_hub_topics(void);
-/* A slot for one more stream; false = PixShiftStreams reached, no thread, or the child is stopping. */
+/* A slot for one more stream; false = PixShiftStreams reached, no thread, or the child is
+ * stopping. */
 bool px_hub_reserve(void);
 void px_hub_release(void);
 /* The same for streams that hold their request thread (PixShiftBlockingWaits). */

@@ -10,13 +10,13 @@
 
 /* A client that does not take its reply for so long is dropped. */
 #define SEND_USEC 60000000
-/* httpd's core filter writes out more than 64 KiB of memory blockingly, and blocking means here that
- * the client is dropped: larger bodies go piece by piece. */
+/* httpd's core filter writes out more than 64 KiB of memory blockingly, and blocking means here
+ * that the client is dropped: larger bodies go piece by piece. */
 #define PIECE 32768
 /* Events are flushed piece by piece, each only when the socket has room for it. */
 #define EVENT_PIECE 8192
-/* After our FIN the client may still send; closing at once would reset the connection under its last
- * bytes. */
+/* After our FIN the client may still send; closing at once would reset the connection under its
+ * last bytes. */
 #define LINGER_USEC 2000000
 
 void px_conn_adopt(px_stream *stream)
@@ -151,10 +151,10 @@ void px_conn_reply(px_stream *stream)
     px_conn_push(stream);
 }
 
-/* ---- event streams ------------------------------------------------------------------------------ */
+/* ---- event streams --------------------------------------------------------------------------- */
 
-/* True when at least a third of the socket's buffer is free, more than a piece. Asking also makes the
- * kernel report the change through epoll. */
+/* True when at least a third of the socket's buffer is free, more than a piece. Asking also
+ * makes the kernel report the change through epoll. */
 static bool writable(const px_stream *stream)
 {
     struct pollfd wait = {stream->fd, POLLOUT, 0};

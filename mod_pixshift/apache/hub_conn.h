@@ -1,12 +1,12 @@
-/* Connections of the I/O thread: writing without blocking, ending requests, quarantine. All functions
- * run on that thread. */
+/* Connections of the I/O thread: writing without blocking, ending requests, quarantine. All
+ * functions run on that thread. */
 #ifndef PX_APACHE_HUB_CONN_H
 #define PX_APACHE_HUB_CONN_H
 
 #include "hub.h"
 
-/* A closed connection is destroyed this long after its suspension at the earliest: the MPM thread may
- * still be inside the code behind its suspend hook (REFERENCE §2). */
+/* A closed connection is destroyed this long after its suspension at the earliest: the MPM
+ * thread may still be inside the code behind its suspend hook (REFERENCE §2). */
 #define PX_QUARANTINE_USEC 1000000
 
 /* Prepares the socket of a connection just handed over. */

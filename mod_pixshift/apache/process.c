@@ -3,6 +3,7 @@
 #include "account/account.h"
 #include "base/log.h"
 #include "cache/cache.h"
+#include "credit/credit.h"
 #include "db/db.h"
 #include "hub.h"
 #include "net/net.h"
@@ -54,7 +55,8 @@ int px_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
     host->settings = settings;
     px_log_install(s);
     if ((err = px_secrets_resolve(ptemp, settings)) != NULL) {
-        return refuse(s, err->log_id ? err->log_id : "PXS5102", err->cause ? err->cause : err->text);
+        return refuse(s, err->log_id ? err->log_id : "PXS5102",
+                      err->cause ? err->cause : err->text);
     }
     if ((fault = px_routes_make(pconf, host)) != NULL) {
         return refuse(s, "PXS5103", fault);
@@ -73,7 +75,7 @@ int px_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
     return OK;
 }
 
-/* ---- children --------------------------------------------------------------------------------- */
+/* ---- children -------------------------------------------------------------------------------- */
 
 static void db_config(const px_settings *settings, int connections, px_db_config *config)
 {
@@ -105,8 +107,8 @@ static px_err *open_app(apr_pool_t *pool, px_host *host, int connections, px_app
     return NULL;
 }
 
-/* The hub's own view: everything shared but the connections, so that a burst of requests cannot make
- * the streams wait. */
+/* The hub's own view: everything shared but the connections, so that a burst of requests cannot
+ * make the streams wait. */
 static px_err *open_hub_app(apr_pool_t *pool, px_host *host, px_app **out)
 {
     px_app *app = apr_pmemdup(pool, host->app, sizeof(*app));
@@ -145,6 +147,21 @@ px_err *px_thread_net(px_host *host, px_net **net)
     return err;
 }
 
+/* The free credits that the configuration promises; a database that is away gets them from the next
+ * child or worker that starts. */
+static void apply_profile(apr_pool_t *pchild, px_host *host)
+{
+    apr_pool_t *pool;
+    px_err *err;
+    apr_pool_create(&pool, pchild);
+    err = px_credit_apply_settings(host->app->db, pool, host->settings);
+    if (err) {
+        px_log(PX_LOG_WARN, "PXS5107", "the credit profile could not be written: %s",
+               err->cause ? err->cause : err->text);
+    }
+    apr_pool_destroy(pool);
+}
+
 void px_child_init(apr_pool_t *pchild, server_rec *s)
 {
     px_app *hub_app;
@@ -163,5 +180,7 @@ void px_child_init(apr_pool_t *pchild, server_rec *s)
         px_log(PX_LOG_ERROR, err->log_id ? err->log_id : "PXS5105", "this child cannot serve: %s",
                err->cause ? err->cause : err->text);
         the_host->app = NULL;
+        return;
     }
+    apply_profile(pchild, the_host);
 }

@@ -37,15 +37,16 @@ bool px_reply_whole(const request_rec *r)
     return r->status == HTTP_OK && !r->header_only && !r->connection->aborted;
 }
 
-/* ---- bodies ----------------------------------------------------------------------------------- */
+/* ---- bodies ---------------------------------------------------------------------------------- */
 
 /* Buckets of the reply's body; 0 or an HTTP status. */
 static int file_body(request_rec *r, const px_reply *reply, apr_bucket_brigade *bb)
 {
     apr_file_t *file;
     apr_finfo_t info;
-    apr_status_t rv = apr_file_open(&file, reply->file, APR_READ | APR_BINARY | APR_SENDFILE_ENABLED,
-                                    APR_OS_DEFAULT, r->pool);
+    apr_status_t rv = apr_file_open(&file, reply->file,
+                                    APR_READ | APR_BINARY | APR_SENDFILE_ENABLED, APR_OS_DEFAULT,
+                                    r->pool);
     if (rv == APR_SUCCESS && reply->unlink_file) {
         apr_file_remove(reply->file, r->pool);
     }
@@ -101,8 +102,8 @@ static bool not_modified(request_rec *r)
            && ap_meets_conditions(r) == HTTP_NOT_MODIFIED;
 }
 
-/* Waits until the socket has taken everything. Only for replies that must know it: others are written
- * out by the MPM while this thread serves the next request. */
+/* Waits until the socket has taken everything. Only for replies that must know it: others are
+ * written out by the MPM while this thread serves the next request. */
 static bool flush(conn_rec *c)
 {
     apr_bucket_brigade *bb = apr_brigade_create(c->pool, c->bucket_alloc);

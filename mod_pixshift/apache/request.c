@@ -13,10 +13,10 @@ APLOG_USE_MODULE(pixshift);
 #define HANDLER "pixshift"
 #define REQUEST_ID_MAX 128
 
-/* ---- hooks ------------------------------------------------------------------------------------ */
+/* ---- hooks ----------------------------------------------------------------------------------- */
 
-/* X-PS-* and X-PixShift-* are what this server tells back ends about the user; from a client they are
- * forged. */
+/* X-PS-* and X-PixShift-* are what this server tells back ends about the user; from a client
+ * they are forged. */
 static int is_identity(const char *name)
 {
     return strncasecmp(name, "X-PS-", 5) == 0 || strncasecmp(name, "X-PixShift-", 11) == 0;
@@ -75,7 +75,7 @@ int px_map_to_storage(request_rec *r)
                ? OK : DECLINED;
 }
 
-/* ---- adapter ---------------------------------------------------------------------------------- */
+/* ---- adapter --------------------------------------------------------------------------------- */
 
 static px_err *body_error(px_req *req, apr_status_t rv)
 {
@@ -174,7 +174,7 @@ void px_req_notes(px_req *req)
     }
 }
 
-/* ---- handler ---------------------------------------------------------------------------------- */
+/* ---- handler --------------------------------------------------------------------------------- */
 
 int px_handle(request_rec *r)
 {

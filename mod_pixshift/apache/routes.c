@@ -1,15 +1,14 @@
 /* The route tables of all slices, and the first path segments that the module claims. */
 #include "host.h"
 #include "account/account.h"
+#include "credit/credit_api.h"
 #include "admin/audit.h"
 #include "studio/job.h"
 
 #include <apr_strings.h>
 
-extern const px_route px_credit_routes[];
-
 static const px_route *const tables[] = {px_http_routes, px_account_routes, px_credit_routes,
-                                         px_studio_routes, px_admin_routes, NULL};
+                                         px_tier_routes, px_studio_routes, px_admin_routes, NULL};
 
 /* "/api/jobs/{id}" -> "/api"; a pattern that begins with a parameter claims nothing. */
 static void claim(apr_pool_t *pool, apr_table_t *prefixes, const char *pattern)

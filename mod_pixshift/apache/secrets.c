@@ -1,5 +1,5 @@
-/* The secrets of plugin sections.  Which options are secret only the plugin's own table tells, so this
- * goes over the descriptors; config/ does the reading. */
+/* The secrets of plugin sections.  Which options are secret only the plugin's own table tells,
+ * so this goes over the descriptors; config/ does the reading. */
 #include "host.h"
 #include "plugin/plugin.h"
 
@@ -11,7 +11,8 @@ typedef px_err *each_secret(px_settings *settings, px_plugin_option *option, voi
 static bool is_secret(const px_plugin_info *info, const char *name)
 {
     for (int i = 0; i < info->option_count; i++) {
-        if (info->options[i].type == PXS_OPT_SECRET && strcasecmp(info->options[i].name, name) == 0) {
+        if (info->options[i].type == PXS_OPT_SECRET
+            && strcasecmp(info->options[i].name, name) == 0) {
             return true;
         }
     }

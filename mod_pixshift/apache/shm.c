@@ -1,7 +1,7 @@
-/* The shared segment of cache, rate limits and counters.  It is a memory file mapped by the parent
- * before fork, and stays over graceful restarts: its address and size hang on s->process->pool under a
- * string key, without any pointer into this module, which is unloaded meanwhile (REFERENCE §8).  The
- * layout check is px_cache_shm_attach's. */
+/* The shared segment of cache, rate limits and counters.  It is a memory file mapped by the
+ * parent before fork, and stays over graceful restarts: its address and size hang on
+ * s->process->pool under a string key, without any pointer into this module, which is unloaded
+ * meanwhile (REFERENCE §8).  The layout check is px_cache_shm_attach's. */
 #include "host.h"
 #include "cache/cache.h"
 

@@ -1,5 +1,5 @@
-/* The beginning of streams and waits, and the blocking fall-back for MPMs that cannot suspend and for
- * HTTP/2, whose streams have no connection of their own to hand over. */
+/* The beginning of streams and waits, and the blocking fall-back for MPMs that cannot suspend
+ * and for HTTP/2, whose streams have no connection of their own to hand over. */
 #include "stream.h"
 #include "base/clock.h"
 #include "base/crypto.h"
@@ -13,11 +13,11 @@
 
 /* A handler that goes on waiting behind its deadline is broken: it gets this many more calls. */
 #define OVERDUE_MAX 3
-/* Reconnect after this many milliseconds and up to as many more: a restart must not bring all clients
- * back in one instant. */
+/* Reconnect after this many milliseconds and up to as many more: a restart must not bring all
+ * clients back in one instant. */
 #define RETRY_MS 1000
 
-/* ---- steps ------------------------------------------------------------------------------------ */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 bool px_stream_still_waiting(px_req *req, px_reply *reply, int *overdue)
 {
@@ -74,7 +74,7 @@ void px_stream_eos(request_rec *r)
     ap_pass_brigade(r->output_filters, bb);
 }
 
-/* ---- beginning -------------------------------------------------------------------------------- */
+/* ---- beginning ------------------------------------------------------------------------------- */
 
 /* Status, headers and the reconnect time of an event stream. */
 static bool stream_head(request_rec *r, px_reply *reply)
@@ -83,7 +83,8 @@ static bool stream_head(request_rec *r, px_reply *reply)
     const char *retry;
     px_random(&random, sizeof(random));
     retry = apr_psprintf(r->pool, "retry: %u\n\n", RETRY_MS + random % RETRY_MS);
-    /* A suspended request cannot be kept alive (REFERENCE §2), and compression would hold events. */
+    /* A suspended request cannot be kept alive (REFERENCE §2), and compression would hold
+     * events. */
     apr_table_setn(r->subprocess_env, "nokeepalive", "1");
     apr_table_setn(r->subprocess_env, "no-gzip", "1");
     apr_table_setn(r->subprocess_env, "no-brotli", "1");
@@ -140,7 +141,7 @@ static int suspend(request_rec *r, px_req *req, px_reply *reply)
     return rc;
 }
 
-/* ---- blocking fall-back ------------------------------------------------------------------------- */
+/* ---- blocking fall-back ---------------------------------------------------------------------- */
 
 static int64_t time_left(int64_t deadline, int64_t most)
 {
@@ -150,7 +151,8 @@ static int64_t time_left(int64_t deadline, int64_t most)
     return left < 0 ? 0 : left < most ? left : most;
 }
 
-/* A held thread should not wait for a client that left: its side of the connection is at its end. */
+/* A held thread should not wait for a client that left: its side of the connection is at its
+ * end. */
 static bool client_gone(conn_rec *c)
 {
     apr_os_sock_t fd;

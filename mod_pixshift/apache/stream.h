@@ -11,8 +11,8 @@ int px_stream_begin(request_rec *r, px_host *host, px_req *req, px_reply *reply)
 
 /* Runs `resume`. False when the reply is ready to be sent. */
 bool px_stream_still_waiting(px_req *req, px_reply *reply, int *overdue);
-/* Runs `next` and appends what it gave to `out`; a heartbeat when that was nothing and `beat`. False
- * when the stream ends behind it. */
+/* Runs `next` and appends what it gave to `out`; a heartbeat when that was nothing and `beat`.
+ * False when the stream ends behind it. */
 bool px_stream_collect(px_req *req, px_reply *reply, bool beat, px_buf *out);
 /* Ends a chunked body in an orderly way. */
 void px_stream_eos(request_rec *r);

@@ -1,8 +1,10 @@
-/* Who waits for which topic (a job id, a user id).  One table per child, used by request threads that
- * wait or announce a waiter, and by the I/O thread that hears notifications; a mutex guards it.
+/* Who waits for which topic (a job id, a user id).  One table per child, used by request threads
+ * that wait or announce a waiter, and by the I/O thread that hears notifications; a mutex guards
+ * it.
  *
- * A waiter belongs to its stream and must be removed before that goes away.  It starts `announced`: a
- * wake between announcing and waiting is kept, so nothing that happens after px_topics_add is missed. */
+ * A waiter belongs to its stream and must be removed before that goes away.  It starts
+ * `announced`: a wake between announcing and waiting is kept, so nothing that happens after
+ * px_topics_add is missed. */
 #ifndef PX_APACHE_TOPICS_H
 #define PX_APACHE_TOPICS_H
 

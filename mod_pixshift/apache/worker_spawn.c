@@ -1,9 +1,9 @@
-/* PixShiftWorker embedded: the worker is a child of the httpd parent, started in post_config, watched
- * as an "other child", told to drain when the configuration goes away (REFERENCE §3).
+/* PixShiftWorker embedded: the worker is a child of the httpd parent, started in post_config,
+ * watched as an "other child", told to drain when the configuration goes away (REFERENCE §3).
  *
- * It gets its settings with the resolved secrets in a sealed memory file as descriptor 3, the shared
- * segment as descriptor 4, the error log as standard error; its arguments and its environment hold
- * nothing secret. */
+ * It gets its settings with the resolved secrets in a sealed memory file as descriptor 3, the
+ * shared segment as descriptor 4, the error log as standard error; its arguments and its
+ * environment hold nothing secret. */
 #include "host.h"
 #include "base/clock.h"
 
@@ -22,8 +22,8 @@ APLOG_USE_MODULE(pixshift);
 
 #define SETTINGS_FD 3
 #define SHARED_FD 4
-/* A worker that lived shorter than this counts as a failed start; longer ones, and the first failure,
- * are replaced at once: its jobs wait for the successor. */
+/* A worker that lived shorter than this counts as a failed start; longer ones, and the first
+ * failure, are replaced at once: its jobs wait for the successor. */
 #define HEALTHY_USEC 2000000
 #define PAUSE_MAX_MS 30000
 
@@ -38,7 +38,7 @@ typedef struct {
     int failures;                       /* short lives in a row */
 } worker;
 
-/* ---- in the forked child ------------------------------------------------------------------------ */
+/* ---- in the forked child --------------------------------------------------------------------- */
 
 /* What a worker may need from httpd's environment. Everything else stays behind: secrets with env:
  * references are there. */
@@ -109,8 +109,8 @@ static void die(server_rec *s, const char *what)
     _exit(1);
 }
 
-/* The parent's death must not leave a worker behind. Changing the user id clears the signal, so it is
- * set twice; a parent that died before is noticed by getppid. */
+/* The parent's death must not leave a worker behind. Changing the user id clears the signal, so
+ * it is set twice; a parent that died before is noticed by getppid. */
 static void tie_to_parent(pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -140,7 +140,7 @@ static void become_worker(worker *w, pid_t parent, int pause_ms)
     die(w->server, w->program);
 }
 
-/* ---- in the parent ------------------------------------------------------------------------------ */
+/* ---- in the parent --------------------------------------------------------------------------- */
 
 static int pause_for(int failures)
 {

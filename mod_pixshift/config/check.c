@@ -124,6 +124,7 @@ static void check_order(const px_settings *s, px_buf *faults, px_setting_id low,
 /* Connection strings end up in logs, process titles and exports: a password has no place there. */
 static void check_database(const px_settings *s, px_buf *faults)
 {
+    static const char password_fault[] = " must not hold a password: use PixShiftDatabasePassword";
     const char *text = s->value[PX_S_DATABASE].text;
     const char *at;
     const char *colon;
@@ -135,10 +136,10 @@ static void check_database(const px_settings *s, px_buf *faults)
         at = memchr(host, '@', strcspn(host, "/?"));
         colon = at ? memchr(host, ':', (size_t)(at - host)) : NULL;
         if (colon || strstr(text, "password=")) {
-            fault(faults, s, PX_S_DATABASE, " must not hold a password: use PixShiftDatabasePassword");
+            fault(faults, s, PX_S_DATABASE, password_fault);
         }
     } else if (strcasestr(text, "password")) {
-        fault(faults, s, PX_S_DATABASE, " must not hold a password: use PixShiftDatabasePassword");
+        fault(faults, s, PX_S_DATABASE, password_fault);
     }
 }
 

@@ -1,5 +1,5 @@
-/* Settings as JSON: the hand-over from httpd to the worker and `config export`.  Keys are spelled as
- * here; the reader takes only what the writer makes, so unknown members are faults. */
+/* Settings as JSON: the hand-over from httpd to the worker and `config export`.  Keys are
+ * spelled as here; the reader takes only what the writer makes, so unknown members are faults. */
 #include "settings_internal.h"
 #include "base/json.h"
 
@@ -9,7 +9,7 @@
 
 #define FORMAT_VERSION 1
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* An inline "reference" is the secret itself. */
 static const char *shown(const char *reference)
@@ -153,7 +153,7 @@ const char *px_settings_to_json(apr_pool_t *pool, const px_settings *s, bool sec
     return w->buf->data;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static px_err *malformed(apr_pool_t *pool, const char *what)
 {

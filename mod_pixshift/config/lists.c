@@ -13,7 +13,7 @@
 static const char *const operations[] = {"transformation", "tryon", "generation", "enhancement",
                                          "chat", NULL};
 
-/* ---- appending -------------------------------------------------------------------------------- */
+/* ---- appending ------------------------------------------------------------------------------- */
 
 #define APPEND(list, item)            \
     do {                              \
@@ -83,7 +83,7 @@ px_tier *px_lists_add_tier(px_settings *s, const px_tier *from)
     return tier;
 }
 
-/* ---- words ------------------------------------------------------------------------------------ */
+/* ---- words ----------------------------------------------------------------------------------- */
 
 static bool name_fine(const char *name)
 {
@@ -112,7 +112,7 @@ static const char *operation_fault(px_settings *s, const char *text)
                         "enhancement and chat are", text);
 }
 
-/* ---- one function per directive: NULL or a sentence -------------------------------------------- */
+/* ---- one function per directive: NULL or a sentence ------------------------------------------ */
 
 static const char *add_providers(px_settings *s, int count, const char *const *words,
                                  const char *conf_file, int conf_line)
@@ -312,7 +312,7 @@ const char *px_settings_add(px_settings *s, const char *directive, int count,
     return fault ? apr_pstrcat(s->pool, directive, ": ", fault, NULL) : NULL;
 }
 
-/* ---- look-ups --------------------------------------------------------------------------------- */
+/* ---- look-ups -------------------------------------------------------------------------------- */
 
 const px_chain *px_settings_chain(const px_settings *s, const char *operation)
 {
@@ -359,7 +359,7 @@ const char *px_settings_retention(const px_settings *s, const char *operation)
     return NULL;
 }
 
-/* ---- shipped defaults --------------------------------------------------------------------------- */
+/* ---- shipped defaults ------------------------------------------------------------------------ */
 
 static const struct { const char *operation; int64_t credits; } default_costs[] = {
     {"transformation", 1}, {"generation", 1}, {"tryon:top", 1}, {"tryon:full", 2},
@@ -384,8 +384,8 @@ static const px_tier default_tiers[] = {
     {"premium", "Premium", "100 images every month.", "monthly", "USD", 999, 100, NULL},
 };
 
-/* A shipped cost stands back behind anything more general that the admin wrote: "PixShiftCost tryon 3"
- * means every try-on. */
+/* A shipped cost stands back behind anything more general that the admin wrote: "PixShiftCost
+ * tryon 3" means every try-on. */
 static void default_cost_rows(px_settings *s)
 {
     px_cost *given = s->costs;
@@ -403,7 +403,8 @@ static void default_cost_rows(px_settings *s)
     }
 }
 
-/* A shipped limit stands back behind an own one of the same name, or for the same subject and unit. */
+/* A shipped limit stands back behind an own one of the same name, or for the same subject and
+ * unit. */
 static bool rate_replaced(const px_rate_rule *own, const px_rate_rule *shipped)
 {
     for (; own; own = own->next) {

@@ -23,7 +23,7 @@ static bool starts(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* ---- well-formed? ------------------------------------------------------------------------------ */
+/* ---- well-formed? ---------------------------------------------------------------------------- */
 
 static const char *mode_fault(apr_pool_t *pool, const char *path, const struct stat *st)
 {
@@ -100,7 +100,7 @@ const char *px_secret_check(apr_pool_t *pool, const char *ref, bool production)
     return "wants a secret reference: file:/path, env:NAME, exec:/program or cred:name";
 }
 
-/* ---- resolving --------------------------------------------------------------------------------- */
+/* ---- resolving ------------------------------------------------------------------------------- */
 
 static px_err *failed(apr_pool_t *pool, const char *ref, const char *why)
 {

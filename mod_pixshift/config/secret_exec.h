@@ -1,4 +1,5 @@
-/* Runs the program of an exec: secret. Blocking, at most 5 s; for start-up, before threads exist. */
+/* Runs the program of an exec: secret. Blocking, at most 5 s; for start-up, before threads
+ * exist. */
 #ifndef PX_CONFIG_SECRET_EXEC_H
 #define PX_CONFIG_SECRET_EXEC_H
 

@@ -62,7 +62,7 @@ const char *px_settings_substitute(apr_pool_t *pool, const char *text, const cha
     return NULL;
 }
 
-/* ---- one function per type: NULL or a sentence ------------------------------------------------- */
+/* ---- one function per type: NULL or a sentence ----------------------------------------------- */
 
 static const char *range_fault(apr_pool_t *pool, const px_setting_row *row, int64_t number)
 {
@@ -211,7 +211,7 @@ void px_settings_place(px_settings *s, px_setting_id id, const char *conf_file, 
     s->value[id].conf_line = conf_line;
 }
 
-/* ---- plugin sections -------------------------------------------------------------------------- */
+/* ---- plugin sections ------------------------------------------------------------------------- */
 
 px_plugin_section *px_settings_add_plugin(px_settings *s, const char *name, const char *file,
                                           const char *conf_file, int conf_line)
@@ -248,7 +248,7 @@ const char *px_settings_add_option(px_settings *s, px_plugin_section *section, c
     return NULL;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 const char *px_set_str(const px_settings *s, px_setting_id id)
 {

@@ -1,8 +1,9 @@
-/* Settings: every scalar directive of PixShift in one table (settings.def), plus plugin sections,
- * provider chains, costs, rate limits and retention.  Filled by a host (httpd's directives, or the
- * JSON that one host hands to another), checked by px_settings_finish, read-only afterwards; any
- * thread may read.  Secrets are references ("file:/…", "env:NAME", "exec:/…", "cred:name") until
- * px_settings_resolve_secrets, which runs once, before privileges are dropped. */
+/* Settings: every scalar directive of PixShift in one table (settings.def), plus plugin
+ * sections, provider chains, costs, rate limits and retention.  Filled by a host (httpd's
+ * directives, or the JSON that one host hands to another), checked by px_settings_finish,
+ * read-only afterwards; any thread may read.  Secrets are references ("file:/…", "env:NAME",
+ * "exec:/…", "cred:name") until px_settings_resolve_secrets, which runs once, before privileges
+ * are dropped. */
 #ifndef PX_CONFIG_SETTINGS_H
 #define PX_CONFIG_SETTINGS_H
 
@@ -43,19 +44,21 @@ typedef struct px_plugin_option { const char *name, *value; const char *file; in
                                   const char *reference; } px_plugin_option;
 typedef struct px_plugin_section {
     const char *name;                   /* instance name: chain entries refer to it */
-    const char *file;                   /* "ai_gemini.so" relative to PixShiftPluginDir, or absolute */
+    const char *file;                   /* "ai_gemini.so" below PixShiftPluginDir, or absolute */
     px_plugin_option *options;
     const char *conf_file; int conf_line;
     struct px_plugin_section *next;
 } px_plugin_section;
 
-/* PixShiftProviders OPERATION name name …   (transformation, tryon, generation, enhancement, chat) */
+/* PixShiftProviders OPERATION name name …   (transformation, tryon, generation, enhancement,
+ * chat) */
 typedef struct px_chain { const char *operation; const char **names; int count;
                           const char *conf_file; int conf_line; struct px_chain *next; } px_chain;
 /* PixShiftCost OPERATION[:VARIANT] CREDITS */
 typedef struct px_cost { const char *operation; int64_t credits; struct px_cost *next; } px_cost;
 /* PixShiftRetention OPERATION none|ephemeral|persistent */
-typedef struct px_retention { const char *operation, *mode; struct px_retention *next; } px_retention;
+typedef struct px_retention { const char *operation, *mode;
+                              struct px_retention *next; } px_retention;
 /* PixShiftRateLimit NAME ip|key|user requests|jobs LIMIT WINDOW */
 typedef struct px_rate_rule { const char *name, *subject, *unit; int64_t limit, window_ms;
                               struct px_rate_rule *next; } px_rate_rule;
@@ -82,8 +85,8 @@ const char *px_settings_set(px_settings *s, px_setting_id id, const char *text);
 /* Remembers where a directive stood, for the faults that px_settings_finish finds. */
 void px_settings_place(px_settings *s, px_setting_id id, const char *conf_file, int conf_line);
 /* The list directives; same return convention. `words` are the directive's arguments. */
-const char *px_settings_add(px_settings *s, const char *directive, int count, const char *const *words,
-                            const char *conf_file, int conf_line);
+const char *px_settings_add(px_settings *s, const char *directive, int count,
+                            const char *const *words, const char *conf_file, int conf_line);
 /* Names of the list directives, NULL-terminated. */
 const char *const *px_settings_lists(void);
 px_plugin_section *px_settings_add_plugin(px_settings *s, const char *name, const char *file,
@@ -118,9 +121,9 @@ px_err *px_secret_resolve(apr_pool_t *pool, const char *ref, const char **value)
 /* Resolves the scalar secrets. Doing it again changes nothing. */
 px_err *px_settings_resolve_secrets(px_settings *s);
 /* Resolves a plugin option that its plugin declares as secret (config/ does not know which are):
- * `value` becomes a wrapped value that px_secret_check and px_secret_resolve understand, so that a
- * process without the right to read the source can still open the plugin; `reference` keeps what was
- * written. Nobody can write a wrapped value in a configuration file. */
+ * `value` becomes a wrapped value that px_secret_check and px_secret_resolve understand, so that
+ * a process without the right to read the source can still open the plugin; `reference` keeps
+ * what was written. Nobody can write a wrapped value in a configuration file. */
 px_err *px_settings_resolve_option(px_settings *s, px_plugin_option *option);
 
 #endif

@@ -17,7 +17,8 @@ void px_settings_defaults(px_settings *s);
 void px_lists_defaults(px_settings *s);
 
 /* Appenders shared by directives, shipped defaults and JSON. */
-px_chain *px_lists_add_chain(px_settings *s, const char *operation, const char *const *names, int count);
+px_chain *px_lists_add_chain(px_settings *s, const char *operation, const char *const *names,
+                             int count);
 px_cost *px_lists_add_cost(px_settings *s, const char *operation, int64_t credits);
 px_retention *px_lists_add_retention(px_settings *s, const char *operation, const char *mode);
 px_rate_rule *px_lists_add_rate(px_settings *s, const char *name, const char *subject,

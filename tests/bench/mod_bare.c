@@ -1,6 +1,6 @@
-/* Benchmark only: handler "bare" answers JSON of a fixed size through SetHandler, doing nothing else. It
- * is what a hand-written module of the same httpd costs; bench_handler.py compares the API with it.
- * "/bare?300" answers 300 bytes. Never installed. */
+/* Benchmark only: handler "bare" answers JSON of a fixed size through SetHandler, doing nothing
+ * else. It is what a hand-written module of the same httpd costs; bench_handler.py compares the
+ * API with it. "/bare?300" answers 300 bytes. Never installed. */
 #include <httpd.h>
 #include <http_config.h>
 #include <http_protocol.h>
@@ -40,4 +40,6 @@ static void register_hooks(apr_pool_t *pool)
 }
 
 extern __attribute__((visibility("default"))) module AP_MODULE_DECLARE_DATA bare_module;
-AP_DECLARE_MODULE(bare) = {STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL, register_hooks, 0};
+AP_DECLARE_MODULE(bare) = {
+    STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL, register_hooks, 0
+};

@@ -1,4 +1,5 @@
-/* Topics: no wake is lost between announcing and waiting, whoever waits and however many threads wake. */
+/* Topics: no wake is lost between announcing and waiting, whoever waits and however many threads
+ * wake. */
 #include "unit.h"
 #include "apache/topics.h"
 
@@ -65,7 +66,7 @@ START_TEST(removed_waiters_are_gone)
         px_topics_attach(topics, w[i]);
     }
     ck_assert_int_eq(px_topics_wake(topics, "same"), 5);
-    px_topics_remove(topics, w[4]);         /* last on the ready list or first: order is not promised */
+    px_topics_remove(topics, w[4]);         /* first or last of the ready list */
     px_topics_remove(topics, w[0]);
     px_topics_remove(topics, w[2]);
     px_topics_remove(topics, w[2]);         /* twice is harmless */
