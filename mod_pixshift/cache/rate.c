@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+#define PREEMPTED_NS 100000
+
 px_gcra px_gcra_make(int64_t limit, int64_t window_ms)
 {
     px_gcra g;
@@ -83,25 +85,36 @@ static bool take_from(px_shm_slot *slot, uint64_t tag, const px_gcra *g, int64_t
     return true;
 }
 
-/* Under the lock: a slot for a new key, the most refilled one; NULL when all are in use. A BUSY
- * slot belongs to a process that died here, because only the lock's holder makes one. */
-static px_shm_slot *claim_slot(px_shm_slot *bucket, int64_t now)
+static px_shm_slot *most_refilled(px_shm_slot *bucket, int64_t now, int64_t *tat)
+{
+    px_shm_slot *best = NULL;
+    for (int i = 0; i < PX_SHM_RATE_WAYS; i++) {
+        int64_t here = __atomic_load_n(&bucket[i].tat, __ATOMIC_ACQUIRE);
+        if (here <= now && (!best || here < *tat)) {
+            best = &bucket[i];
+            *tat = here;
+        }
+    }
+    return best;
+}
+
+/* Under the lock: a slot for a new key; NULL when all are in use. A BUSY slot belongs to a
+ * process that died here, because only the lock's holder makes one. Whoever is preempted between
+ * clock and table looks again by the new time: to an old one, slots used and refilled meanwhile
+ * look busy. */
+static px_shm_slot *claim_slot(px_shm_slot *bucket, int64_t *now)
 {
     for (int tries = 0; tries < PX_SHM_RATE_WAYS; tries++) {
-        px_shm_slot *best = NULL;
-        int64_t best_tat = 0;
-        for (int i = 0; i < PX_SHM_RATE_WAYS; i++) {
-            int64_t tat = __atomic_load_n(&bucket[i].tat, __ATOMIC_ACQUIRE);
-            if (tat <= now && (!best || tat < best_tat)) {
-                best = &bucket[i];
-                best_tat = tat;
-            }
-        }
+        int64_t tat = 0;
+        px_shm_slot *best = most_refilled(bucket, *now, &tat);
         if (!best) {
-            return NULL;
-        }
-        if (__atomic_compare_exchange_n(&best->tat, &best_tat, PX_RATE_BUSY, false,
-                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+            int64_t before = *now;
+            *now = px_now() * 1000;
+            if (*now - before < PREEMPTED_NS) {
+                return NULL;
+            }
+        } else if (__atomic_compare_exchange_n(&best->tat, &tat, PX_RATE_BUSY, false,
+                                               __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
             return best;
         }
     }
@@ -136,7 +149,7 @@ static bool take_new(px_cache *cache, px_shm_slot *bucket, pthread_mutex_t *lock
     slot = find_slot(bucket, tag);
     if (slot && __atomic_load_n(&slot->tat, __ATOMIC_ACQUIRE) != PX_RATE_BUSY) {
         done = false;               /* somebody else made it meanwhile: take there */
-    } else if ((slot = claim_slot(bucket, now)) != NULL) {
+    } else if ((slot = claim_slot(bucket, &now)) != NULL) {
         px_gcra_decide(g, 0, now, cost, verdict, &next);
         __atomic_store_n(&slot->tag, tag, __ATOMIC_RELEASE);
         __atomic_store_n(&slot->tat, next, __ATOMIC_RELEASE);

@@ -200,8 +200,8 @@ static void store(px_shm *shm, px_shm_shard *shard, int way, uint64_t hash, cons
 {
     px_shm_index *e = &shard->index[way];
     px_shm_data *data = px_shm_data_of(shm, shard, way);
-    __atomic_store_n(&e->hash, 0, __ATOMIC_SEQ_CST);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    /* An exchange, because a plain store would let the writes behind it move before it. */
+    __atomic_exchange_n(&e->hash, 0, __ATOMIC_ACQ_REL);
     e->key_len = (uint16_t)strlen(key);
     e->value_len = (uint16_t)len;
     e->expires = expires;
