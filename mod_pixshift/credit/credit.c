@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/id.h"
 #include "base/json.h"
+#include "config/settings.h"
 #include <apr_strings.h>
 #include <string.h>
 
@@ -185,4 +186,15 @@ px_err *px_credit_verify(px_db *db, apr_pool_t *pool, int64_t *violations,
 px_err *px_credit_set_profile(px_db *db, apr_pool_t *pool, const px_credit_profile *profile)
 {
     return credit_store_profile(db, pool, profile);
+}
+
+px_err *px_credit_apply_settings(px_db *db, apr_pool_t *pool, const px_settings *settings)
+{
+    px_credit_profile profile = {
+        .lifetime_free = px_set_int(settings, PX_S_FREE_LIFETIME),
+        .daily_free = px_set_int(settings, PX_S_FREE_DAILY),
+        .initial = px_set_int(settings, PX_S_FREE_INITIAL),
+    };
+
+    return px_credit_set_profile(db, pool, &profile);
 }

@@ -107,4 +107,8 @@ px_err *px_credit_allowance(px_db *db, apr_pool_t *pool, const char *user_id, in
 typedef struct { int64_t lifetime_free; int64_t daily_free; int64_t initial; } px_credit_profile;
 px_err *px_credit_set_profile(px_db *db, apr_pool_t *pool, const px_credit_profile *profile);
 
+/* Makes the profile what PixShiftFreeLifetime, PixShiftFreeDaily and PixShiftFreeInitial say; hosts call
+ * it when they start. Nothing is written when it is so already. */
+px_err *px_credit_apply_settings(px_db *db, apr_pool_t *pool, const struct px_settings *settings);
+
 #endif

@@ -38,13 +38,7 @@ static int print_status(ctl *c, const char *sql_dir)
 /* The ledger reads from the database what is given away; the configuration says it. */
 static px_err *write_profile(ctl *c)
 {
-    px_credit_profile profile = {
-        .lifetime_free = px_set_int(c->settings, PX_S_FREE_LIFETIME),
-        .daily_free = px_set_int(c->settings, PX_S_FREE_DAILY),
-        .initial = px_set_int(c->settings, PX_S_FREE_INITIAL),
-    };
-
-    return px_credit_set_profile(c->app.db, c->pool, &profile);
+    return px_credit_apply_settings(c->app.db, c->pool, c->app.settings);
 }
 
 int ctl_migrate(ctl *c)

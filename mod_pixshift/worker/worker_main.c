@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "config/app.h"
 #include "config/settings.h"
+#include "credit/credit.h"
 #include "db/db.h"
 #include "net/net.h"
 #include "plugin/plugin.h"
@@ -121,7 +122,7 @@ static px_err *open_app(apr_pool_t *pool, const px_settings *settings, px_app *a
     if (err)
         return err;
     app->cache = px_worker_shared_cache(pool);
-    px_net_config net = {.spool_dir = apr_pstrcat(pool, px_set_str(settings, PX_S_STATE_DIR), NULL),
+    px_net_config net = {.spool_dir = apr_pstrcat(pool, px_set_str(settings, PX_S_STATE_DIR), "/spool", NULL),
                          .ca_file = px_set_str(settings, PX_S_TLS_CA),
                          .egress_allow = px_set_str(settings, PX_S_EGRESS_ALLOW),
                          .user_agent = "PixShift"};
@@ -190,6 +191,10 @@ int main(int argc, char **argv)
         complain(err);
         return 1;
     }
+    err = px_credit_apply_settings(app.db, pool, settings);
+    if (err)
+        px_log(PX_LOG_WARN, "PXS6207", "the credit profile could not be written: %s",
+               err->cause ? err->cause : err->text);
     px_log(PX_LOG_INFO, "PXS6205", "running");
     run(engine);
     px_engine_close(engine);
