@@ -8,6 +8,7 @@
 #define PX_CREDIT_CREDIT_H
 
 #include "base/error.h"
+#include "config/settings.h"
 #include "db/db.h"
 
 /* What a grant may be spent on; a hold names its scope. */
@@ -109,6 +110,6 @@ px_err *px_credit_set_profile(px_db *db, apr_pool_t *pool, const px_credit_profi
 
 /* Makes the profile what PixShiftFreeLifetime, PixShiftFreeDaily and PixShiftFreeInitial say; hosts call
  * it when they start. Nothing is written when it is so already. */
-px_err *px_credit_apply_settings(px_db *db, apr_pool_t *pool, const struct px_settings *settings);
+px_err *px_credit_apply_settings(px_db *db, apr_pool_t *pool, const px_settings *settings);
 
 #endif

@@ -38,7 +38,7 @@ static int print_status(ctl *c, const char *sql_dir)
 /* The ledger reads from the database what is given away; the configuration says it. */
 static px_err *write_profile(ctl *c)
 {
-    return px_credit_apply_settings(c->app.db, c->pool, c->app.settings);
+    return px_credit_apply_settings(c->app.db, c->pool, c->settings);
 }
 
 int ctl_migrate(ctl *c)
