@@ -18,6 +18,9 @@ px_err *px_net_call(px_net *net, apr_pool_t *pool, const pxs_exchange *exchange,
     px_transfer *transfer = NULL;
     px_err *err = px_transfer_start(net, pool, exchange, options, on_done, &call, &transfer);
 
+    if (!err && transfer->state == PX_T_READY) {    /* a file, or refused: no round of the loop */
+        px_transfer_hand_over(transfer);
+    }
     while (!err && !call.reply) {
         err = px_net_perform(net, NULL, 0, 1000);
         if (err) {

@@ -11,8 +11,8 @@
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/* Bytes of a piece; a file's size must agree with what the caller said, because a body that turns out
- * shorter than its Content-Length would hang the exchange. */
+/* Bytes of a piece; a file's size must agree with what the caller said, because a body that
+ * turns out shorter than its Content-Length would hang the exchange. */
 static px_err *raw_length(apr_pool_t *pool, const pxs_piece *piece, uint64_t *len)
 {
     struct stat st;

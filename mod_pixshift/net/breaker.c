@@ -8,7 +8,8 @@
 #include <string.h>
 
 #define FAILURES 5
-#define WINDOW_USEC (30 * (int64_t)1000000)
+
+int64_t px_breaker_window_usec = 30 * (int64_t)1000000;
 
 struct px_breaker {
     const char *name;
@@ -43,8 +44,8 @@ static bool lets_through(const px_breaker *breaker, int64_t now)
     if (!breaker || breaker->opened_usec == 0) {
         return true;
     }
-    return now - breaker->opened_usec >= WINDOW_USEC
-           && (breaker->probe_usec == 0 || now - breaker->probe_usec >= WINDOW_USEC);
+    return now - breaker->opened_usec >= px_breaker_window_usec
+           && (breaker->probe_usec == 0 || now - breaker->probe_usec >= px_breaker_window_usec);
 }
 
 bool px_net_breaker_closed(px_net *net, const char *name)
@@ -76,10 +77,10 @@ static void note_failure(px_breaker *breaker, int64_t now)
     if (breaker->opened_usec) {
         breaker->opened_usec = now;         /* the probe failed: another pause */
         breaker->probe_usec = 0;
-    } else if (oldest && now - oldest <= WINDOW_USEC) {
+    } else if (oldest && now - oldest <= px_breaker_window_usec) {
         breaker->opened_usec = now;
         px_log(PX_LOG_WARN, "PXS3010", "%s failed %d times within %d s: nothing is sent for %d s",
-               breaker->name, FAILURES, (int)(WINDOW_USEC / 1000000), (int)(WINDOW_USEC / 1000000));
+               breaker->name, FAILURES, (int)(px_breaker_window_usec / 1000000), (int)(px_breaker_window_usec / 1000000));
     }
 }
 

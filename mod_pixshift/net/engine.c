@@ -331,20 +331,25 @@ static void sweep_canceled(px_net *net)
     }
 }
 
+void px_transfer_hand_over(px_transfer *t)
+{
+    apr_pool_t *own = t->own_pool ? t->pool : NULL;
+
+    px_transfer_move(t, NULL);
+    t->state = PX_T_ENDED;
+    t->net = NULL;
+    t->done(t->baton, &t->reply.pub);
+    if (own) {
+        apr_pool_destroy(own);
+    }
+}
+
 static void deliver(px_net *net)
 {
     int budget = net->ready.count;      /* what the callbacks start waits for the next round */
 
     while (budget-- > 0 && net->ready.first) {
-        px_transfer *t = net->ready.first;
-        apr_pool_t *own = t->own_pool ? t->pool : NULL;
-        px_transfer_move(t, NULL);
-        t->state = PX_T_ENDED;
-        t->net = NULL;
-        t->done(t->baton, &t->reply.pub);
-        if (own) {
-            apr_pool_destroy(own);
-        }
+        px_transfer_hand_over(net->ready.first);
     }
 }
 

@@ -187,7 +187,8 @@ static bool copy_body(px_transfer *t, int fd)
 static bool write_object(px_transfer *t, const target *where)
 {
     const char *temp = apr_pstrcat(t->pool, ".px-", px_token(t->pool, 12), ".tmp", NULL);
-    int fd = openat(where->folder, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+    int fd = openat(where->folder, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                    0640);
     bool fine;
 
     if (fd < 0) {
@@ -233,7 +234,8 @@ static void add_length(px_transfer *t, uint64_t len)
     header->secret = 0;
 }
 
-/* "bytes=first-last" of an object; false when there is no such header or it asks for something else. */
+/* "bytes=first-last" of an object; false when there is no such header or it asks for something
+ * else. */
 static bool wanted_range(const px_transfer *t, uint64_t size, uint64_t *first, uint64_t *last)
 {
     const char *value = exchange_header(t->exchange, "range");

@@ -1,6 +1,6 @@
-/* The SSRF guard (RELIABILITY §2, "URL inputs").  What decides is the address that the socket is about
- * to be connected to, because names may resolve differently each time; checks of the URL only give
- * earlier and clearer answers. */
+/* The SSRF guard (RELIABILITY §2, "URL inputs").  What decides is the address that the socket is
+ * about to be connected to, because names may resolve differently each time; checks of the URL
+ * only give earlier and clearer answers. */
 #include "net_internal.h"
 #include "base/log.h"
 
@@ -115,7 +115,8 @@ px_err *px_guard_parse_allow(apr_pool_t *pool, const char *text, px_cidr **list,
          word = apr_strtok(NULL, " \t,", &state)) {
         px_cidr cidr;
         if (!parse_cidr(word, &cidr)) {
-            return px_error(pool, PX_E_INTERNAL, "PXS3002", "egress exception \"%s\" is no CIDR range",
+            return px_error(pool, PX_E_INTERNAL, "PXS3002",
+                            "egress exception \"%s\" is no CIDR range",
                             word);
         }
         APR_ARRAY_PUSH(found, px_cidr) = cidr;
@@ -171,7 +172,8 @@ static void note_blocked(px_transfer *transfer)
     }
 }
 
-static curl_socket_t on_open_socket(void *baton, curlsocktype purpose, struct curl_sockaddr *address)
+static curl_socket_t on_open_socket(void *baton, curlsocktype purpose,
+                                    struct curl_sockaddr *address)
 {
     px_transfer *transfer = baton;
 

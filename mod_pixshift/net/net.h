@@ -1,14 +1,14 @@
-/* Outbound calls: one engine on curl-multi for event loops, and a blocking driver over the same code
- * for sub-second calls on request threads (storage on a local disk, a token exchange).
+/* Outbound calls: one engine on curl-multi for event loops, and a blocking driver over the same
+ * code for sub-second calls on request threads (storage on a local disk, a token exchange).
  *
- * It performs pxs_exchange structures (include/pixshift/plugin.h): bodies stream from memory, files and
- * base64 without a second copy, replies stream to memory (bounded), a file or on_data.  Schemes http,
- * https and, for storage and message plugins only, file (atomic local objects below an allowed root).
- * Retries with back-off and jitter for idempotent exchanges, honouring Retry-After; one circuit breaker
- * per name (5 failures in 30 s open it, half-open probe); SSRF guard at the socket
- * (CURLOPT_OPENSOCKETFUNCTION, RELIABILITY §2) for public targets; TLS ≥ 1.2 always verified.
- * One px_net belongs to one thread; make one per thread that needs it.  Secrets in headers are never
- * logged. */
+ * It performs pxs_exchange structures (include/pixshift/plugin.h): bodies stream from memory,
+ * files and base64 without a second copy, replies stream to memory (bounded), a file or on_data.
+ * Schemes http, https and, for storage and message plugins only, file (atomic local objects
+ * below an allowed root). Retries with back-off and jitter for idempotent exchanges, honouring
+ * Retry-After; one circuit breaker per name (5 failures in 30 s open it, half-open probe); SSRF
+ * guard at the socket (CURLOPT_OPENSOCKETFUNCTION, RELIABILITY §2) for public targets; TLS ≥ 1.2
+ * always verified. One px_net belongs to one thread; make one per thread that needs it.  Secrets
+ * in headers are never logged. */
 #ifndef PX_NET_NET_H
 #define PX_NET_NET_H
 
@@ -22,7 +22,7 @@ typedef struct px_transfer px_transfer;
 typedef struct {
     const char *spool_dir;          /* for reply_to_file */
     const char *ca_file;            /* NULL = system */
-    const char *egress_allow;       /* CIDRs that public targets may reach although private (tests) */
+    const char *egress_allow;       /* CIDRs open to public targets although private (tests) */
     const char *user_agent;
     int max_transfers;              /* 0 = 1024 */
     int default_timeout_ms;         /* 0 = 30 000 */
@@ -33,7 +33,7 @@ typedef struct {
 /* What the caller adds to an exchange. */
 typedef struct {
     const char *name;               /* breaker, metrics and log: the plugin instance's name */
-    int attempts;                   /* calls in all, ≥ 1; default 1. Only idempotent exchanges repeat */
+    int attempts;                   /* in all, ≥ 1; default 1. Only idempotent exchanges repeat */
     int backoff_ms;                 /* first pause, doubled each time; default 1000 */
     const char *file_root;          /* file: URLs must stay below this; NULL = file: refused */
     const char *request_id;         /* for the log */
@@ -43,8 +43,8 @@ typedef struct {
 px_err *px_net_open(apr_pool_t *pool, const px_net_config *config, px_net **out);
 
 /* Starts a transfer; done runs from px_net_perform with a reply that lives until done returns
- * (reply->path is handed over: the receiver unlinks it).  The exchange and what it points to must live
- * until then. */
+ * (reply->path is handed over: the receiver unlinks it).  The exchange and what it points to
+ * must live until then. */
 typedef void px_net_done(void *baton, const pxs_reply *reply);
 px_err *px_net_start(px_net *net, const pxs_exchange *exchange, const px_net_options *options,
                      px_net_done *done, void *baton, px_transfer **transfer);
@@ -77,10 +77,11 @@ void px_net_breaker_report(px_net *net, const char *name, bool success);
 /* The SSRF rule for one address text ("10.0.0.1", "::1"): true = allowed for public targets. */
 struct sockaddr;
 bool px_net_address_public(const struct sockaddr *address);
-/* Early check of a URL from outside: scheme, userinfo, port allow-list. NULL = fine, else a sentence. */
+/* Early check of a URL from outside: scheme, userinfo, port allow-list. NULL = fine, else a
+ * sentence. */
 const char *px_net_url_fault(const char *url, bool https_only);
-/* The same for URLs that this engine will fetch: where egress exceptions are configured (tests), plain
- * http and any port pass, because the exception decides at the socket. */
+/* The same for URLs that this engine will fetch: where egress exceptions are configured (tests),
+ * plain http and any port pass, because the exception decides at the socket. */
 const char *px_net_url_fault_for(const px_net *net, const char *url, bool https_only);
 /* Connections to addresses that are not public, refused since the start: for metrics. */
 uint64_t px_net_blocked_count(const px_net *net);

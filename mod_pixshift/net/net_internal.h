@@ -1,5 +1,5 @@
-/* What the files of net/ share.  A transfer is one call of px_net_start; it makes one attempt or more
- * (retries, redirects), each with an easy handle borrowed from the net's stock. */
+/* What the files of net/ share.  A transfer is one call of px_net_start; it makes one attempt or
+ * more (retries, redirects), each with an easy handle borrowed from the net's stock. */
 #ifndef PX_NET_INTERNAL_H
 #define PX_NET_INTERNAL_H
 
@@ -36,8 +36,8 @@ void px_body_rewind(px_body *body);
 
 /* ---- replies (reply.c) ---- */
 
-/* Memory up to 64 KiB, then an unlinked spool file that is mapped when the reply is complete, so that
- * hundreds of large replies in flight cost disk cache instead of memory. */
+/* Memory up to 64 KiB, then an unlinked spool file that is mapped when the reply is complete, so
+ * that hundreds of large replies in flight cost disk cache instead of memory. */
 typedef struct {
     apr_pool_t *pool;
     const char *spool_dir;      /* NULL = memory only */
@@ -147,6 +147,9 @@ px_err *px_transfer_start(px_net *net, apr_pool_t *pool, const pxs_exchange *exc
                           const px_net_options *options, px_net_done *done, void *baton,
                           px_transfer **transfer);
 
+/* Calls done of a transfer that is PX_T_READY. */
+void px_transfer_hand_over(px_transfer *transfer);
+
 /* retry.c: pause in milliseconds before the next attempt, -1 = none.  `status` 0 = no reply. */
 int64_t px_retry_pause_ms(const px_transfer *transfer, long status, bool permanent);
 /* Retry-After as milliseconds from now, -1 when absent or malformed. */
@@ -158,7 +161,9 @@ bool px_guard_allows(const px_net *net, const struct sockaddr *address);
 void px_guard_install(px_transfer *transfer);
 const char *px_guard_url_fault(const char *url, bool https_only, bool any_port);
 
-/* breaker.c: true = go (a half-open breaker lets one through). */
+/* breaker.c: 30 s; tests shorten it. */
+extern int64_t px_breaker_window_usec;
+/* true = go (a half-open breaker lets one through). */
 bool px_breaker_enter(px_net *net, const char *name);
 
 /* file.c: performs a file: exchange and fills the reply. */

@@ -8,7 +8,8 @@
 #include <apr_date.h>
 #include <string.h>
 
-/* A longer wish is the caller's to plan (its job queue survives a restart, a timer here does not). */
+/* A longer wish is the caller's to plan (its job queue survives a restart, a timer here does
+ * not). */
 #define PAUSE_MAX_MS 60000
 
 bool px_exchange_idempotent(const pxs_exchange *exchange)

@@ -49,7 +49,8 @@ px_err *px_exchange_check(apr_pool_t *pool, const pxs_exchange *exchange)
     }
     for (uint32_t i = 0; i < exchange->header_count; i++) {
         if (!header_fine(&exchange->headers[i])) {
-            return px_error(pool, PX_E_INTERNAL, "PXS3004", "header %u of the exchange is not valid",
+            return px_error(pool, PX_E_INTERNAL, "PXS3004",
+                            "header %u of the exchange is not valid",
                             i + 1);
         }
     }
@@ -260,7 +261,8 @@ static void set_safety(px_transfer *t)
 
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);     /* px_attempt_finish does it, with checks */
+    /* px_attempt_finish does it, with checks */
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
     curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
@@ -492,7 +494,8 @@ bool px_attempt_finish(px_transfer *t, CURLcode code)
         return true;
     }
     report(t, status);
-    if (arrange_retry(t, status, klass == PXS_FAIL_MALFORMED || t->blocked || t->sink.write_failed)) {
+    if (arrange_retry(t, status, klass == PXS_FAIL_MALFORMED || t->blocked
+                                     || t->sink.write_failed)) {
         return false;
     }
     px_attempt_release(t);

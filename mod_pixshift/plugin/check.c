@@ -1,4 +1,5 @@
-/* Is a descriptor one that this host can work with?  Every refusal is a sentence that names the fault. */
+/* Is a descriptor one that this host can work with?  Every refusal is a sentence that names the
+ * fault. */
 #include "plugin_internal.h"
 
 #include <apr_lib.h>
@@ -12,7 +13,9 @@
 
 const pxs_option *px_option_row(const pxs_plugin *d, uint32_t i)
 {
-    return (const pxs_option *)(const void *)((const char *)d->options + (size_t)d->option_size * i);
+    const char *table = (const char *)d->options;
+
+    return (const pxs_option *)(const void *)(table + (size_t)d->option_size * i);
 }
 
 static const char *head_fault(apr_pool_t *pool, const pxs_plugin *d)
@@ -53,9 +56,9 @@ static const char *texts_fault(apr_pool_t *pool, const pxs_plugin *d, const char
     if (!name_fine(d->name)) {
         return "the plugin's name is not 1 to 32 of a-z, 0-9 and _";
     }
-    if (strncmp(base, d->name, strlen(d->name)) != 0 || strcmp(base + strlen(d->name), ".so") != 0) {
-        return apr_psprintf(pool, "the plugin calls itself \"%s\", so its file must be %s.so", d->name,
-                            d->name);
+    if (strcmp(base, apr_pstrcat(pool, d->name, ".so", NULL)) != 0) {
+        return apr_psprintf(pool, "the plugin calls itself \"%s\", so its file must be %s.so",
+                            d->name, d->name);
     }
     if (!d->version || !d->version[0] || !d->summary || !d->summary[0]) {
         return "the descriptor lacks a version or a summary";

@@ -33,11 +33,14 @@ void px_child_write(int fd, const void *data, size_t len)
     }
 }
 
-/* The parent's handlers (httpd's, a sanitizer's) would run on the parent's behalf: defaults only. */
+/* The parent's handlers (httpd's, a sanitizer's) would run on the parent's behalf: defaults
+ * only. */
 static void become_child(pid_t parent)
 {
-    static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGTERM, SIGINT,
-                                   SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD, SIGALRM, SIGPIPE };
+    static const int signals[] = {
+        SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGTERM, SIGINT, SIGHUP, SIGUSR1,
+        SIGUSR2, SIGCHLD, SIGALRM, SIGPIPE
+    };
     struct rlimit none = { 0, 0 };
     sigset_t empty;
     int null = open("/dev/null", O_RDWR);

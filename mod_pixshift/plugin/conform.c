@@ -1,6 +1,6 @@
-/* The conformance kit behind `pixshiftctl plugin check FILE [CASES]`.  Whatever runs plugin code runs
- * in a forked child with a time limit; its lines come back through a pipe, and a child that crashes or
- * hangs becomes a sentence that says what it was doing. */
+/* The conformance kit behind `pixshiftctl plugin check FILE [CASES]`.  Whatever runs plugin code
+ * runs in a forked child with a time limit; its lines come back through a pipe, and a child that
+ * crashes or hangs becomes a sentence that says what it was doing. */
 #include "conform.h"
 
 #include <apr_strings.h>
@@ -139,7 +139,8 @@ static bool check_leaks(check *k)
     grown = mallinfo2().uordblks;
     grown = grown > before ? grown - before : 0;
     if (grown / (ROUNDS - 1) >= 16) {
-        tell(k, 'F', "it leaks memory: about %" APR_SIZE_T_FMT " bytes per open and close", grown / (ROUNDS - 1));
+        tell(k, 'F', "it leaks memory: about %" APR_SIZE_T_FMT " bytes per open and close",
+             grown / (ROUNDS - 1));
         return false;
     }
     if (count_fds() - fds > ROUNDS / 10) {
@@ -190,8 +191,7 @@ static bool play(check *k, void *instance, const px_mutation *m)
     apr_pool_t *pool;
     const char *fault;
 
-    tell(k, 'S', "%s%s", m->exchange >= 0 ? apr_psprintf(k->pool, "reply %d ", m->exchange + 1) : "",
-         m->what);
+    tell(k, 'S', "reply %d %s", m->exchange + 1, m->what);
     apr_pool_create(&pool, k->pool);
     fault = px_case_play(pool, k->c, k->ops, instance, m);
     if (fault) {
@@ -209,8 +209,9 @@ static bool play_truncated(check *k, void *instance, int exchange)
     bool fine = true;
 
     for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
-        px_mutation m = { .exchange = exchange, .body_len = cuts[i],
-                          .what = apr_psprintf(k->pool, "cut to %" APR_SIZE_T_FMT " of %" APR_SIZE_T_FMT " bytes", cuts[i], len) };
+        px_mutation m = { .exchange = exchange, .body_len = cuts[i] };
+        m.what = apr_psprintf(k->pool, "cut to %" APR_SIZE_T_FMT " of %" APR_SIZE_T_FMT " bytes",
+                              cuts[i], len);
         if (cuts[i] < len || len == 0) {
             fine = play(k, instance, &m) && fine;
         }
@@ -240,7 +241,8 @@ static bool play_rubbish(check *k, void *instance, int exchange)
         { exchange, "replaced by 5000 random bytes", 200, 0, bytes, 5000 },
         { exchange, "replaced by 20000 open brackets", 200, 0, deep, 20000 },
         { exchange, "replaced by wrong types", 200, 0,
-          "{\"data\":7,\"id\":[],\"error\":\"x\",\"output\":{},\"status\":null,\"choices\":{}}", 66 },
+          "{\"data\":7,\"id\":[],\"error\":\"x\",\"output\":{},\"status\":null,\"choices\":{}}",
+          66 },
         { exchange, "with status 204", 204, 0, "", 0 },
         { exchange, "with status 301", 301, 0, "", 0 },
         { exchange, "with status 400", 400, 0, "{\"error\":{\"message\":\"bad\"}}", 27 },
@@ -343,7 +345,8 @@ static apr_array_header_t *case_files(apr_pool_t *pool, const char *folder)
     while (dir && (entry = readdir(dir)) != NULL) {
         size_t len = strlen(entry->d_name);
         if (len > 5 && strcmp(entry->d_name + len - 5, ".json") == 0) {
-            APR_ARRAY_PUSH(files, const char *) = apr_pstrcat(pool, folder, "/", entry->d_name, NULL);
+            const char *path = apr_pstrcat(pool, folder, "/", entry->d_name, NULL);
+            APR_ARRAY_PUSH(files, const char *) = path;
         }
     }
     if (dir) {
@@ -369,7 +372,8 @@ static bool check_cases(apr_pool_t *pool, check *k, apr_array_header_t *files, p
     return fine;
 }
 
-bool px_plugin_conformance(apr_pool_t *pool, const char *path, const char *cases_dir, px_buf *report)
+bool px_plugin_conformance(apr_pool_t *pool, const char *path, const char *cases_dir,
+                           px_buf *report)
 {
     apr_array_header_t *files = case_files(pool, cases_dir);
     px_plugin_info *info;
@@ -385,7 +389,8 @@ bool px_plugin_conformance(apr_pool_t *pool, const char *path, const char *cases
         px_buf_printf(report, "FAIL cases: there is no .json file in %s\n", cases_dir);
         return false;
     }
-    px_buf_printf(report, "ok   descriptor: %s %s, kind %s, %d options\n", info->name, info->version,
+    px_buf_printf(report, "ok   descriptor: %s %s, kind %s, %d options\n", info->name,
+                  info->version,
                   px_kind_find(info->kind)->name, info->option_count);
     if (info->kind == PXS_KIND_AI && (info->caps & PXS_CAP_BLOCKING)) {
         px_buf_printf(report, "ok   a blocking plugin: its work runs in the image helper only\n");

@@ -29,7 +29,8 @@ const px_field *px_conform_result_fields(pxs_kind kind, bool webhook, int *count
 const char *px_conform_fill(apr_pool_t *pool, void *target, const px_field *fields, int count,
                             json_object *from, const char *special);
 /* Compares members with JSON; NULL or a sentence. */
-const char *px_conform_compare(apr_pool_t *pool, const void *have, const px_field *fields, int count,
+const char *px_conform_compare(apr_pool_t *pool, const void *have, const px_field *fields,
+                               int count,
                                json_object *want, const char *special);
 
 /* ---- conform_case.c ---- */

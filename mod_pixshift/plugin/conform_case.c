@@ -34,8 +34,9 @@ const char *px_case_bytes(apr_pool_t *pool, json_object *from, const char *name,
         *len = (size_t)json_object_get_string_len(value);
         return apr_pstrmemdup(pool, json_object_get_string(value), *len);
     }
-    text = apr_pstrdup(pool, json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN
-                                                                   | JSON_C_TO_STRING_NOSLASHESCAPE));
+    text = json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN
+                                                     | JSON_C_TO_STRING_NOSLASHESCAPE);
+    text = apr_pstrdup(pool, text);
     *len = strlen(text);
     return text;
 }
@@ -80,8 +81,8 @@ static const char *fill_images(apr_pool_t *pool, pxs_ai_request *request, json_o
 
 static const pxs_param *params_of(apr_pool_t *pool, json_object *from, uint32_t *count)
 {
-    pxs_param *params = apr_pcalloc(pool, sizeof *params
-                                          * ((from ? (size_t)json_object_object_length(from) : 0) + 1));
+    size_t size = from ? (size_t)json_object_object_length(from) : 0;
+    pxs_param *params = apr_pcalloc(pool, sizeof *params * (size + 1));
 
     *count = 0;
     if (from) {
@@ -135,9 +136,8 @@ static void fill_webhook(apr_pool_t *pool, pxs_pay_webhook *webhook, json_object
                          int64_t now_usec)
 {
     json_object *headers = px_json_get(from, "headers");
-    pxs_header *list = apr_pcalloc(pool, sizeof *list
-                                         * ((headers ? (size_t)json_object_object_length(headers) : 0)
-                                            + 1));
+    size_t size = headers ? (size_t)json_object_object_length(headers) : 0;
+    pxs_header *list = apr_pcalloc(pool, sizeof *list * (size + 1));
     size_t len = 0;
 
     webhook->body = px_case_bytes(pool, from, "body", &len);
@@ -276,7 +276,8 @@ static const char *build(apr_pool_t *pool, const px_plugin_info *info, px_case *
     }
     fields = px_conform_request_fields(info->kind, c->webhook, &count);
     fault = px_conform_fill(pool, c->request, fields, count, request,
-                            "images params messages content content_base64 body body_base64 headers");
+                            "images params messages content content_base64 body body_base64 "
+                            "headers");
     return fault ? fault : fill_special(pool, info, c, request, operation);
 }
 

@@ -197,7 +197,8 @@ static const char *compare_text(apr_pool_t *pool, const char *name, const char *
     if ((!have && !want) || (have && want && strcmp(have, want) == 0)) {
         return NULL;
     }
-    return apr_psprintf(pool, "result.%s is %s%.200s%s, expected %s%.200s%s", name, have ? "\"" : "",
+    return apr_psprintf(pool, "result.%s is %s%.200s%s, expected %s%.200s%s", name,
+                        have ? "\"" : "",
                         have ? have : "NULL", have ? "\"" : "", want ? "\"" : "",
                         want ? want : "NULL", want ? "\"" : "");
 }
@@ -220,7 +221,8 @@ static const char *compare_member(apr_pool_t *pool, const void *base, const px_f
                         json_object_get_int64(want));
 }
 
-const char *px_conform_compare(apr_pool_t *pool, const void *have, const px_field *fields, int count,
+const char *px_conform_compare(apr_pool_t *pool, const void *have, const px_field *fields,
+                               int count,
                                json_object *want, const char *special)
 {
     const char *fault = NULL;

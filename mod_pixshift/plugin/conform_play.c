@@ -464,7 +464,8 @@ static const pxs_reply *perform(player *p)
         return NULL;
     }
     if (strict) {
-        const char *fault = check_expected(p, json_object_array_get_idx(p->c->exchanges, (size_t)i));
+        const char *fault = check_expected(p, json_object_array_get_idx(p->c->exchanges,
+                                                                        (size_t)i));
         p->fault = fault ? apr_psprintf(p->pool, "exchange %d: %s", i + 1, fault) : NULL;
     } else {
         (void)body_of(p->pool, &p->sent);   /* reads everything that would be sent */

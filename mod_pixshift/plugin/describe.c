@@ -1,5 +1,5 @@
-/* Reading a descriptor without keeping the plugin: a forked child loads and checks it and writes the
- * result, or the sentence of refusal, to a pipe. */
+/* Reading a descriptor without keeping the plugin: a forked child loads and checks it and writes
+ * the result, or the sentence of refusal, to a pipe. */
 #include "plugin_internal.h"
 
 #include <apr_strings.h>
@@ -31,7 +31,8 @@ static void describe_here(void *baton, int fd)
     px_child_write(fd, out->data, out->len);
 }
 
-const char *px_plugin_describe(apr_pool_t *pool, const char *path, bool strict, px_plugin_info **info)
+const char *px_plugin_describe(apr_pool_t *pool, const char *path, bool strict,
+                               px_plugin_info **info)
 {
     question q = { pool, path, strict };
     const char *fault;

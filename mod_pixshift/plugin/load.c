@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,15 +31,34 @@ static const char *ownership_fault(apr_pool_t *pool, const char *path, const str
             return apr_psprintf(pool, "%s: %s", folder, strerror(errno));
         }
         if (others_write(&st)) {
-            return apr_psprintf(pool, "the folder %s is not owned by root or others may write to it",
+            return apr_psprintf(pool, "the folder %s is not owned by root or others may write to "
+                                "it",
                                 folder[0] ? folder : "/");
         }
     }
     return NULL;
 }
 
-static const char *open_checked(apr_pool_t *pool, const char *path, bool strict, int *out)
+/* The path without links in its folders, so that the folders looked at are the ones that count. */
+static const char *without_links(apr_pool_t *pool, const char *path)
 {
+    const char *slash = strrchr(path, '/');
+    const char *folder = !slash ? "." : slash == path ? "/"
+                                      : apr_pstrmemdup(pool, path, (apr_size_t)(slash - path));
+    char *real = realpath(folder, NULL);
+    const char *joined = path;
+
+    if (real) {
+        joined = apr_pstrcat(pool, strcmp(real, "/") == 0 ? "" : real, "/",
+                             slash ? slash + 1 : path, NULL);
+        free(real);
+    }
+    return joined;
+}
+
+static const char *open_checked(apr_pool_t *pool, const char *given, bool strict, int *out)
+{
+    const char *path = without_links(pool, given);
     char magic[4] = "";
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -46,14 +66,15 @@ static const char *open_checked(apr_pool_t *pool, const char *path, bool strict,
 
     if (fd < 0) {
         return errno == ELOOP ? "the file is a symbolic link"
-                              : apr_psprintf(pool, "the file cannot be opened: %s", strerror(errno));
+                              : apr_psprintf(pool, "the file cannot be opened: %s",
+                                             strerror(errno));
     }
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
         fault = "it is not a regular file";
     } else if (pread(fd, magic, 4, 0) != 4 || memcmp(magic, "\177ELF", 4) != 0) {
         fault = "it is not a shared object";
     } else if (strict) {
-        fault = path[0] == '/' ? ownership_fault(pool, path, &st) : "its path is not absolute";
+        fault = given[0] == '/' ? ownership_fault(pool, path, &st) : "its path is not absolute";
     }
     if (fault) {
         close(fd);

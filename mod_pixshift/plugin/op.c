@@ -193,7 +193,8 @@ static px_err *make(apr_pool_t *pool, px_net *net, px_instance *instance, px_op_
     px_op *op;
 
     if (!instance->ops || !verb) {
-        return px_error(pool, PX_E_UNAVAILABLE, "PXS3103", "plugin %s is not opened in this process",
+        return px_error(pool, PX_E_UNAVAILABLE, "PXS3103",
+                        "plugin %s is not opened in this process",
                         px_instance_name(instance));
     }
     apr_pool_create(&own, pool);
@@ -245,7 +246,8 @@ px_err *px_op_start(apr_pool_t *pool, px_net *net, px_instance *instance, px_op_
 px_err *px_op_resume(px_op *op, uint32_t phase, const char *token)
 {
     if (op->transfer) {
-        return px_error(op->pool, PX_E_INTERNAL, "PXS3104", "an operation was resumed while it runs");
+        return px_error(op->pool, PX_E_INTERNAL, "PXS3104",
+                        "an operation was resumed while it runs");
     }
     op->ended = false;
     op->exchanges = 0;

@@ -193,7 +193,8 @@ static void take_secret(checking *c, const px_plugin_option *given, pxs_value *v
     }
     if (fault) {
         fault_at(c, given->file, given->line,
-                 apr_psprintf(c->pool, "%s of plugin %s: %s", given->name, c->section->name, fault));
+                 apr_psprintf(c->pool, "%s of plugin %s: %s", given->name, c->section->name,
+                              fault));
     }
 }
 
@@ -241,7 +242,8 @@ static void fill_default(checking *c, const pxs_option *o, pxs_value *value)
     }
 }
 
-bool px_plugin_options(apr_pool_t *pool, const px_plugin_info *info, const px_plugin_section *section,
+bool px_plugin_options(apr_pool_t *pool, const px_plugin_info *info,
+                       const px_plugin_section *section,
                        bool production, bool resolve, pxs_value **values, px_buf *faults)
 {
     checking c = { pool, info, section, production, resolve, faults, true };

@@ -1,11 +1,11 @@
-/* Host side of plugins: loading and checking, options, the registry of configured instances, provider
- * selection, and driving an operation through its exchanges.
+/* Host side of plugins: loading and checking, options, the registry of configured instances,
+ * provider selection, and driving an operation through its exchanges.
  *
- * describe: reads a plugin's descriptor in a forked child and copies it out, so that configtest in the
- * httpd parent neither keeps a vendor library loaded nor dies with a broken plugin.
- * open: loads it for real (worker, helper, or httpd children for storage).  Refusals are sentences.
- * The registry is made per process after fork and is read-only afterwards; calls run on the thread
- * that owns the px_net given to them. */
+ * describe: reads a plugin's descriptor in a forked child and copies it out, so that configtest
+ * in the httpd parent neither keeps a vendor library loaded nor dies with a broken plugin. open:
+ * loads it for real (worker, helper, or httpd children for storage).  Refusals are sentences.
+ * The registry is made per process after fork and is read-only afterwards; calls run on the
+ * thread that owns the px_net given to them. */
 #ifndef PX_PLUGIN_PLUGIN_H
 #define PX_PLUGIN_PLUGIN_H
 
@@ -25,13 +25,14 @@ typedef struct {
     const pxs_option *options;      /* copies in the pool */
 } px_plugin_info;
 
-/* NULL + *info, or a sentence that names the fault (file missing, not a shared object, symbol missing,
- * bad magic, other ABI major, table too short, operation missing, bad option table, crashed…).
- * `strict` adds the ownership rules of RELIABILITY §2 (production mode). */
-const char *px_plugin_describe(apr_pool_t *pool, const char *path, bool strict, px_plugin_info **info);
+/* NULL + *info, or a sentence that names the fault (file missing, not a shared object, symbol
+ * missing, bad magic, other ABI major, table too short, operation missing, bad option table,
+ * crashed…). `strict` adds the ownership rules of RELIABILITY §2 (production mode). */
+const char *px_plugin_describe(apr_pool_t *pool, const char *path, bool strict,
+                               px_plugin_info **info);
 
-/* px_plugin_describe of a section's path, remembered in the settings' pool: asked again, also after a
- * fork, it costs nothing.  Strict in production mode. */
+/* px_plugin_describe of a section's path, remembered in the settings' pool: asked again, also
+ * after a fork, it costs nothing.  Strict in production mode. */
 const char *px_plugin_info_cached(apr_pool_t *pool, const px_settings *settings, const char *path,
                                   const px_plugin_info **info);
 
@@ -41,7 +42,8 @@ const pxs_plugin *px_plugin_descriptor(const px_plugin *plugin);
 
 /* Checks a section's options against the declared ones and fills values (in table order). Faults go
  * to `faults` as "file:line: sentence" lines. Secrets are resolved when `resolve`. */
-bool px_plugin_options(apr_pool_t *pool, const px_plugin_info *info, const px_plugin_section *section,
+bool px_plugin_options(apr_pool_t *pool, const px_plugin_info *info,
+                       const px_plugin_section *section,
                        bool production, bool resolve, pxs_value **values, px_buf *faults);
 
 /* Full path of a section's file below PixShiftPluginDir. */
@@ -49,17 +51,18 @@ const char *px_plugin_path(apr_pool_t *pool, const px_settings *settings, const 
 /* configtest of all sections, chains and references between them. */
 bool px_plugins_check(apr_pool_t *pool, const px_settings *settings, px_buf *faults);
 
-/* The conformance kit behind `pixshiftctl plugin check FILE [CASES]`: symbols, ABI, option table,
- * recorded cases (each .json file of CASES), malformed and truncated replies, double open/close. Lines go to
- * report; true when all passed. */
-bool px_plugin_conformance(apr_pool_t *pool, const char *path, const char *cases_dir, px_buf *report);
+/* The conformance kit behind `pixshiftctl plugin check FILE [CASES]`: symbols, ABI, option
+ * table, recorded cases (each .json file of CASES), malformed and truncated replies, double
+ * open/close. Lines go to report; true when all passed. */
+bool px_plugin_conformance(apr_pool_t *pool, const char *path, const char *cases_dir,
+                           px_buf *report);
 
 /* ---- registry ---- */
 typedef struct px_registry px_registry;
 typedef struct px_instance px_instance;     /* one <PixShiftPlugin> section */
 
-/* Opens the instances whose kind bit (1u << PXS_KIND_…) is in `kinds`. Blocking AI plugins are known
- * but not opened here (the helper opens them). */
+/* Opens the instances whose kind bit (1u << PXS_KIND_…) is in `kinds`. Blocking AI plugins are
+ * known but not opened here (the helper opens them). */
 px_err *px_registry_open(apr_pool_t *pool, const px_settings *settings, unsigned kinds,
                          px_registry **out);
 px_instance *px_registry_find(const px_registry *registry, const char *name);
@@ -69,7 +72,8 @@ uint32_t px_instance_caps(const px_instance *instance);
 bool px_instance_blocking(const px_instance *instance);
 const px_plugin_section *px_instance_section(const px_instance *instance);
 const char *px_instance_path(const px_instance *instance);
-px_instance *px_registry_storage(const px_registry *registry);   /* per PixShiftStorage; NULL = none */
+/* per PixShiftStorage; NULL = none */
+px_instance *px_registry_storage(const px_registry *registry);
 int px_registry_count(const px_registry *registry);
 px_instance *px_registry_at(const px_registry *registry, int i);      /* in order of the sections */
 const px_plugin_info *px_instance_info(const px_instance *instance);
@@ -100,7 +104,8 @@ px_err *px_fail_error(apr_pool_t *pool, const pxs_fail *fail, const char *provid
 /* Event-loop driver: calls the operation, performs its exchanges on `net` and reports steps. */
 typedef struct px_op px_op;
 typedef struct {
-    /* Runs before each exchange is sent (attempt row: crash matrix 6). An error stops the operation. */
+    /* Runs before each exchange is sent (attempt row: crash matrix 6). An error stops the
+     * operation. */
     px_err *(*before_send)(void *baton, const pxs_call *call);
     /* PXS_DONE, PXS_FAIL (see px_op_fail) or PXS_WAIT (call px_op_resume later with the token). */
     void (*finished)(void *baton, px_op *op, pxs_step step);
@@ -112,7 +117,8 @@ typedef struct {
 } px_op_events;
 
 typedef pxs_step px_op_fn(void *instance, pxs_call *call, const void *request, void *result);
-/* `verb` is the ops table's function cast to px_op_fn; request and result live as long as the op. */
+/* `verb` is the ops table's function cast to px_op_fn; request and result live as long as the
+ * op. */
 px_err *px_op_start(apr_pool_t *pool, px_net *net, px_instance *instance, px_op_fn *verb,
                     const void *request, void *result, const px_net_options *options,
                     const px_op_events *events, px_op **op);
@@ -134,15 +140,19 @@ px_err *px_op_run(apr_pool_t *pool, px_net *net, px_instance *instance, px_op_fn
                   const void *request, void *result, const px_net_options *options);
 
 /* ---- storage, the common case ---- */
-px_err *px_storage_put_file(const struct px_app *app, px_net *net, apr_pool_t *pool, const char *key,
+px_err *px_storage_put_file(const struct px_app *app, px_net *net, apr_pool_t *pool,
+                            const char *key,
                             const char *content_type, const char *path, uint64_t len);
-px_err *px_storage_get_file(const struct px_app *app, px_net *net, apr_pool_t *pool, const char *key,
+px_err *px_storage_get_file(const struct px_app *app, px_net *net, apr_pool_t *pool,
+                            const char *key,
                             const char **path, uint64_t *len, bool *temporary);
 px_err *px_storage_delete(const struct px_app *app, px_net *net, apr_pool_t *pool, const char *key);
-/* A URL for the browser: the plugin's own, or one signed by us and served by GET /api/files/{key}. */
+/* A URL for the browser: the plugin's own, or one signed by us and served by GET
+ * /api/files/{key}. */
 px_err *px_storage_url(const struct px_app *app, px_net *net, apr_pool_t *pool, const char *key,
                        const char *user_id, const char *download_name, const char **url);
-/* Verifies one of our signed URLs (query string after '?'); AUTH_FORBIDDEN when forged or expired. */
+/* Verifies one of our signed URLs (query string after '?'); AUTH_FORBIDDEN when forged or
+ * expired. */
 px_err *px_storage_url_verify(const struct px_app *app, apr_pool_t *pool, const char *key,
                               const char *query, const char **user_id);
 /* The download name in a verified query, NULL when there is none. */

@@ -21,7 +21,7 @@ struct px_instance {
     pxs_value *values;              /* in table order; NULL when not resolved here */
     const void *ops;
     void *opened;                   /* the plugin's instance */
-    const char *file_root;          /* below this its file: exchanges must stay; NULL = none allowed */
+    const char *file_root;          /* of its file: exchanges; NULL = none allowed */
 };
 
 struct px_registry {

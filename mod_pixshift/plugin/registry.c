@@ -1,5 +1,5 @@
-/* The configured instances of a process: which plugins there are, and those of them that this process
- * uses, opened. */
+/* The configured instances of a process: which plugins there are, and those of them that this
+ * process uses, opened. */
 #include "plugin_internal.h"
 #include "base/log.h"
 
@@ -29,8 +29,8 @@ static const char *file_fault(const char *file)
     return NULL;
 }
 
-/* configtest describes every plugin in httpd's parent; children inherit what it found by fork and need
- * not load anything to know it. */
+/* configtest describes every plugin in httpd's parent; children inherit what it found by fork
+ * and need not load anything to know it. */
 const char *px_plugin_info_cached(apr_pool_t *pool, const px_settings *settings, const char *path,
                                   const px_plugin_info **info)
 {
@@ -70,7 +70,8 @@ const char *px_file_root_of(const px_plugin_info *info, const pxs_value *values)
 
 /* ---- opening ---- */
 
-static const char *open_instance(apr_pool_t *pool, const px_settings *settings, px_instance *instance)
+static const char *open_instance(apr_pool_t *pool, const px_settings *settings,
+                                 px_instance *instance)
 {
     px_buf *faults = px_buf_make(pool, 64);
     bool production = px_settings_production(settings);

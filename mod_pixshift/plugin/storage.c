@@ -7,10 +7,12 @@
 
 bool px_storage_key_fine(const char *key)
 {
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                  "0123456789/._-";
     size_t len = key ? strlen(key) : 0;
 
     if (len == 0 || len > 512 || key[0] == '/' || key[len - 1] == '/'
-        || strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-") != len) {
+        || strspn(key, allowed) != len) {
         return false;
     }
     for (const char *part = key; part; part = strchr(part, '/')) {
@@ -62,7 +64,8 @@ static px_err *run(apr_pool_t *pool, px_net *net, px_instance *instance, storage
     px_op_fn *fn;
 
     if (!ops) {
-        return px_error(pool, PX_E_UNAVAILABLE, "PXS3103", "plugin %s is not opened in this process",
+        return px_error(pool, PX_E_UNAVAILABLE, "PXS3103",
+                        "plugin %s is not opened in this process",
                         px_instance_name(instance));
     }
     fn = (px_op_fn *)(void *)(verb == VERB_PUT ? ops->put : verb == VERB_GET ? ops->get : ops->del);
@@ -86,7 +89,8 @@ px_err *px_storage_put_file(const px_app *app, px_net *net, apr_pool_t *pool, co
 }
 
 /* A plugin that answers from memory (it should not) has no path to hand out. */
-static px_err *path_of(apr_pool_t *pool, const px_instance *instance, const pxs_storage_result *result,
+static px_err *path_of(apr_pool_t *pool, const px_instance *instance,
+                       const pxs_storage_result *result,
                        const char **path, uint64_t *len)
 {
     struct stat st;

@@ -1,6 +1,6 @@
-/* URLs of objects for browsers.  A storage that signs its own is asked for one; for the others we sign
- * method, key, expiry, user and download name with a key derived from the master secret, and
- * GET /api/files/{key} serves the object. */
+/* URLs of objects for browsers.  A storage that signs its own is asked for one; for the others
+ * we sign method, key, expiry, user and download name with a key derived from the master secret,
+ * and GET /api/files/{key} serves the object. */
 #include "plugin_internal.h"
 #include "base/clock.h"
 #include "base/crypto.h"
@@ -50,7 +50,8 @@ static px_err *own_url(const px_app *app, apr_pool_t *pool, const char *key, con
     if (err) {
         return err;
     }
-    *url = apr_pstrcat(pool, base_url(app, pool), "/api/files/", key, "?expires=", expires, "&user=",
+    *url = apr_pstrcat(pool, base_url(app, pool), "/api/files/", key, "?expires=", expires,
+                       "&user=",
                        px_url_encode(pool, user), name[0] ? "&name=" : "",
                        px_url_encode(pool, name), "&signature=", signature, NULL);
     return NULL;

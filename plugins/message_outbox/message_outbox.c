@@ -1,5 +1,5 @@
-/* message_outbox: mails and SMS become files below one folder, for development and tests.  The name is
- * the message's id, so a message that is sent again overwrites itself. */
+/* message_outbox: mails and SMS become files below one folder, for development and tests.  The
+ * name is the message's id, so a message that is sent again overwrites itself. */
 #include <pixshift/plugin.h>
 
 #include <stdio.h>
@@ -212,7 +212,8 @@ static void build_mail(text_buf *b, const outbox *o, const pxs_message_request *
     add(b, name);
     add(b, "@pixshift>\r\nMIME-Version: 1.0\r\n");
     if (!r->html) {
-        add(b, "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n");
+        add(b, "Content-Type: text/plain; charset=utf-8\r\n"
+               "Content-Transfer-Encoding: 8bit\r\n\r\n");
         add_lines(b, r->text ? r->text : "");
         return;
     }

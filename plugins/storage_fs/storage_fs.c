@@ -1,5 +1,5 @@
-/* storage_fs: objects are files below one folder.  The host does the work (file: exchanges are atomic
- * and cannot leave Root); this plugin says which file an object is. */
+/* storage_fs: objects are files below one folder.  The host does the work (file: exchanges are
+ * atomic and cannot leave Root); this plugin says which file an object is. */
 #include <pixshift/plugin.h>
 
 #include <stdio.h>
@@ -10,7 +10,7 @@ enum { OPT_ROOT, OPT_FSYNC, OPT_COUNT };
 
 static const pxs_option options[OPT_COUNT] = {
     { "Root", PXS_OPT_STRING, 1, NULL, 0, 0, NULL,
-      "Absolute path of the folder that holds the objects; readable and writable by the service only." },
+      "Absolute path of the folder that holds the objects; only the service may read it." },
     { "Fsync", PXS_OPT_BOOLEAN, 0, "On", 0, 0, NULL,
       "Flush each object and its folder to the disk before it counts as stored." },
 };

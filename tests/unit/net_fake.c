@@ -1,6 +1,7 @@
 /* The fake server of test_net.c and test_plugin.c:
  *   /echo                 200: method, body length and header lines, a blank line, the body
- *   /flaky?n=2&status=503&after=1   the first n requests get status (Retry-After: after), then 200 "ok"
+ *   /flaky?n=2&status=503&after=1   the first n requests get status (Retry-After: after),
+ then 200 "ok"
  *   /status?code=404      that status, body {"error":"said so"}
  *   /drop                 closes without a reply
  *   /truncate             announces 100 bytes, sends 10
@@ -67,7 +68,8 @@ static long number(const request *r, const char *name, long fallback)
 static void reply(int fd, int status, const char *headers, const void *body, size_t len)
 {
     char head[4096];
-    int n = snprintf(head, sizeof head, "HTTP/1.1 %d X\r\nContent-Length: %zu\r\n%s\r\n", status, len,
+    int n = snprintf(head, sizeof head, "HTTP/1.1 %d X\r\nContent-Length: %zu\r\n%s\r\n", status,
+                     len,
                      headers);
 
     say(fd, head, (size_t)n);

@@ -1,6 +1,7 @@
 /* The SSRF guard: addresses, URLs, and what reaches a local server through names and redirects. */
 #include "unit.h"
 #include "net_fake.h"
+#include "base/clock.h"
 #include "net/net.h"
 
 #include <arpa/inet.h>
@@ -47,7 +48,8 @@ static const struct { const char *address; bool allowed; } addresses[] = {
     { "2001:ffff::", true }, { "2002::", false }, { "2002:7f00:1::", false },
     { "2002:ffff:ffff::1", false }, { "2003::", true },
     { "64:ff9b::7f00:1", false }, { "64:ff9b::808:808", false }, { "64:ff9b:1::1", false },
-    { "::ffff:127.0.0.1", false }, { "::ffff:10.1.2.3", false }, { "::ffff:169.254.169.254", false },
+    { "::ffff:127.0.0.1", false }, { "::ffff:10.1.2.3", false }, { "::ffff:169.254.169.254",
+                                                                  false },
     { "::ffff:8.8.8.8", true }, { "::127.0.0.1", false }, { "::ffff:0:127.0.0.1", false },
     { "100::1", false }, { "fc00::1", false }, { "fd12:3456::1", false }, { "fe80::1", false },
     { "fec0::1", false }, { "ff02::1", false },
@@ -136,7 +138,8 @@ START_TEST(private_servers_are_out_of_reach)
         ck_assert_uint_eq(reply->failure, PXS_FAIL_UNAVAILABLE);
         ck_assert_ptr_null(reply->body);
         /* the port rule must not be what saved us */
-        ck_assert_int_eq(fetch(net, apr_psprintf(unit_pool, "http://%s:80/", hosts[i]), NULL)->status,
+        ck_assert_int_eq(fetch(net, apr_psprintf(unit_pool, "http://%s:80/", hosts[i]),
+                               NULL)->status,
                          0);
     }
     ck_assert_int_eq(net_fake_connections(), 0);
@@ -216,6 +219,22 @@ START_TEST(secrets_stay_with_their_host)
 }
 END_TEST
 
+/* 60 bytes a second: cut off after 5 s below 1 kB/s, long before the time is over. */
+START_TEST(slow_drips_are_cut_off)
+{
+    px_net *net = open_net("127.0.0.0/8");
+    pxs_exchange x = { .method = "GET", .public_target = 1, .timeout_ms = 60000 };
+    int64_t start = px_monotonic();
+    const pxs_reply *reply;
+
+    x.url = apr_psprintf(unit_pool, "http://127.0.0.1:%d/slow", net_fake_start());
+    UNIT_OK(px_net_call(net, unit_pool, &x, NULL, &reply));
+    ck_assert_int_eq(reply->status, 0);
+    ck_assert_int_lt(px_monotonic() - start, 8500000);
+    ck_assert_int_gt(px_monotonic() - start, 3500000);
+}
+END_TEST
+
 START_TEST(webhooks_are_not_redirected)
 {
     px_net *net = open_net("127.0.0.0/8");
@@ -241,6 +260,7 @@ int main(void)
     tcase_add_test(tc, exceptions_open_only_what_they_name);
     tcase_add_test(tc, follows_redirects_with_the_guard);
     tcase_add_test(tc, secrets_stay_with_their_host);
+    tcase_add_test(tc, slow_drips_are_cut_off);
     tcase_add_test(tc, webhooks_are_not_redirected);
     return unit_run();
 }

@@ -388,7 +388,7 @@ START_TEST(gives_long_retry_after_to_the_caller)
 }
 END_TEST
 
-START_TEST(breaker_opens_and_probes)
+START_TEST(breaker_opens_after_five_failures)
 {
     px_net *net = open_net(NULL);
     px_net_options options = { .name = "vendor" };
@@ -407,6 +407,58 @@ START_TEST(breaker_opens_and_probes)
     x.url = url("/status?code=404");            /* the vendor is well, our request was not */
     for (int i = 0; i < 6; i++) {
         call(net, &x, &options);
+    }
+    ck_assert(px_net_breaker_closed(net, "vendor"));
+}
+END_TEST
+
+static void ignore_reply(void *baton, const pxs_reply *reply)
+{
+    (void)baton;
+    (void)reply;
+}
+
+START_TEST(half_open_breaker_lets_one_through)
+{
+    px_net *net = open_net(NULL);
+    px_net_options options = { .name = "vendor" };
+    pxs_exchange bad = { .method = "GET", .url = url("/status?code=500") };
+    pxs_exchange fine = { .method = "GET", .url = url("/echo") };
+    pxs_exchange slow = { .method = "GET", .url = url("/stream") };
+
+    px_breaker_window_usec = 250000;
+    for (int i = 0; i < 5; i++) {
+        call(net, &bad, &options);
+    }
+    ck_assert_int_eq(call(net, &fine, &options)->status, 0);
+    usleep(260000);
+    ck_assert(px_net_breaker_closed(net, "vendor"));
+    UNIT_OK(px_net_start(net, &slow, &options, ignore_reply, NULL, NULL));
+    ck_assert(!px_net_breaker_closed(net, "vendor"));           /* one probe is enough */
+    ck_assert_int_eq(call(net, &fine, &options)->status, 0);
+    while (px_net_running(net)) {
+        UNIT_OK(px_net_perform(net, NULL, 0, 100));
+    }
+    ck_assert(px_net_breaker_closed(net, "vendor"));            /* it went well */
+    ck_assert_int_eq(call(net, &fine, &options)->status, 200);
+    for (int i = 0; i < 5; i++) {
+        px_net_breaker_report(net, "vendor", false);
+    }
+    usleep(260000);
+    ck_assert_int_eq(call(net, &bad, &options)->status, 500);   /* the probe fails */
+    ck_assert_int_eq(call(net, &fine, &options)->status, 0);
+}
+END_TEST
+
+/* Failures far apart do not open it. */
+START_TEST(breaker_looks_at_a_window)
+{
+    px_net *net = open_net(NULL);
+
+    px_breaker_window_usec = 50000;
+    for (int i = 0; i < 6; i++) {
+        px_net_breaker_report(net, "vendor", false);
+        usleep(20000);
     }
     ck_assert(px_net_breaker_closed(net, "vendor"));
 }
@@ -465,7 +517,8 @@ END_TEST
 
 /* ---- file: ---- */
 
-static const pxs_reply *file_call(px_net *net, const char *method, const char *path, const char *body)
+static const pxs_reply *file_call(px_net *net, const char *method, const char *path,
+                                  const char *body)
 {
     px_net_options options = { .file_root = apr_psprintf(unit_pool, "%s/root", spool) };
     pxs_piece piece = { body, body ? strlen(body) : 0, NULL, 0 };
@@ -581,7 +634,9 @@ int main(void)
     tcase_add_test(tc, does_not_repeat_on_dead_connections);
     tcase_add_test(tc, honours_retry_after);
     tcase_add_test(tc, gives_long_retry_after_to_the_caller);
-    tcase_add_test(tc, breaker_opens_and_probes);
+    tcase_add_test(tc, breaker_opens_after_five_failures);
+    tcase_add_test(tc, half_open_breaker_lets_one_through);
+    tcase_add_test(tc, breaker_looks_at_a_window);
     tc = unit_case("loop");
     tcase_add_test(tc, many_transfers_at_once);
     tcase_add_test(tc, waits_for_other_descriptors);

@@ -1,4 +1,5 @@
-/* The host side of plugins: options, configtest, registry, selection, the operation driver, storage. */
+/* The host side of plugins: options, configtest, registry, selection, the operation driver,
+ * storage. */
 #include "unit.h"
 #include "net_fake.h"
 #include "base/clock.h"
@@ -194,9 +195,11 @@ START_TEST(configtest_finds_what_does_not_fit)
     ck_assert(!px_plugins_check(unit_pool, s, faults));
     ck_assert_ptr_nonnull(strstr(faults->data, "test.conf:10: plugin bad cannot be used: "));
     ck_assert_ptr_nonnull(strstr(faults->data, "built for ABI major 2"));
-    ck_assert_ptr_nonnull(strstr(faults->data, "test.conf:50: PixShiftProviders generation names disk, "
+    ck_assert_ptr_nonnull(strstr(faults->data,
+                                 "test.conf:50: PixShiftProviders generation names disk, "
                                                "which is no ai plugin\n"));
-    ck_assert_ptr_nonnull(strstr(faults->data, "PixShiftProviders chat names good, whose plugin b_good "
+    ck_assert_ptr_nonnull(strstr(faults->data,
+                                 "PixShiftProviders chat names good, whose plugin b_good "
                                                "cannot do that"));
     ck_assert_ptr_nonnull(strstr(faults->data, "names ghost, but there is no"));
     ck_assert_ptr_nonnull(strstr(faults->data, "PixShiftStorage names good, whose plugin b_good"));
@@ -533,7 +536,8 @@ START_TEST(stops_when_told)
     px_op_events events = { before_send, on_finished, on_emit, &r, NULL };
     memset(&r, 0, sizeof r);
     r.refuse = true;
-    UNIT_OK(px_op_start(unit_pool, net, instance, run_of(instance), &request, &result, NULL, &events,
+    UNIT_OK(px_op_start(unit_pool, net, instance, run_of(instance), &request, &result, NULL,
+                        &events,
                         &op));
     ck_assert_int_eq(r.step, PXS_FAIL);
     ck_assert_str_eq(px_op_fail(op)->message, "no attempt row");

@@ -1,5 +1,5 @@
-/* A small ai plugin that works, in which each test plugin breaks one thing by defining a macro before
- * it includes this file. */
+/* A small ai plugin that works, in which each test plugin breaks one thing by defining a macro
+ * before it includes this file. */
 #ifndef PX_TESTS_BROKEN_H
 #define PX_TESTS_BROKEN_H
 
