@@ -96,7 +96,7 @@ static px_err *announce(px_conn *conn, apr_pool_t *pool, const char *user_id)
 px_err *account_new_write(px_conn *conn, apr_pool_t *pool, account_new *in)
 {
     px_err *err = account_store_insert(conn, pool, in->email, in->hash, in->first_name,
-                                       in->last_name, &in->user_id);
+                                       in->last_name, in->signs_in, &in->user_id);
 
     if (err || (err = px_credit_init_user(conn, pool, in->user_id)) != NULL
         || (err = announce(conn, pool, in->user_id)) != NULL || !in->with_key) {

@@ -32,6 +32,7 @@ px_err *account_password_check(const px_app *app, apr_pool_t *pool, const char *
 typedef struct {
     const char *email, *password, *first_name, *last_name;
     bool with_key, test_mode_key;
+    bool signs_in;                  /* a login follows at once */
     /* filled: */
     const char *hash;
     const char *user_id;

@@ -124,15 +124,17 @@ px_err *account_store_login_passed(px_db *db, apr_pool_t *pool, const char *subj
 /* ---- changes ---- */
 
 px_err *account_store_insert(px_conn *conn, apr_pool_t *pool, const char *email, const char *hash,
-                             const char *first_name, const char *last_name, const char **id)
+                             const char *first_name, const char *last_name, bool signs_in,
+                             const char **id)
 {
     px_rows *rows;
     px_err *err = px_conn_query(conn, pool, &rows,
         "WITH u AS (INSERT INTO pixshift.users (email, password_hash, first_name, last_name,"
-        "   last_login) VALUES ($1, $2, $3, $4, pixshift.now()) RETURNING id, email),"
+        "   last_login) VALUES ($1, $2, $3, $4, CASE WHEN $5::boolean THEN pixshift.now() END)"
+        "   RETURNING id, email),"
         " i AS (INSERT INTO pixshift.identities (user_id, kind, subject, email)"
         "   SELECT id, 'email', email, email FROM u)"
-        " SELECT id FROM u", "ssss", email, hash, first_name, last_name);
+        " SELECT id FROM u", "ssssb", email, hash, first_name, last_name, signs_in);
 
     if (err) {
         const char *constraint = px_db_err_constraint(err);

@@ -23,9 +23,10 @@ px_err *account_store_login_failed(px_db *db, apr_pool_t *pool, const char *subj
 px_err *account_store_login_passed(px_db *db, apr_pool_t *pool, const char *subject,
                                    const char *user_id, const char *new_hash);
 
-/* EMAIL_TAKEN */
+/* EMAIL_TAKEN. `signs_in`: the login that follows is noted with the row. */
 px_err *account_store_insert(px_conn *conn, apr_pool_t *pool, const char *email, const char *hash,
-                             const char *first_name, const char *last_name, const char **id);
+                             const char *first_name, const char *last_name, bool signs_in,
+                             const char **id);
 px_err *account_store_set_role(px_conn *conn, apr_pool_t *pool, const char *id, const char *role,
                                const char *admin_scope);
 /* until 0 = for good; entitlement NULL = derived again. */

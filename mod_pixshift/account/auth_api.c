@@ -105,7 +105,7 @@ px_err *account_register_api(px_req *req, px_reply *reply)
         return err;
     }
     r.made = (account_new){.email = in.email, .password = in.password, .first_name = in.first_name,
-                           .last_name = in.last_name,
+                           .last_name = in.last_name, .signs_in = true,
                            .with_key = px_set_on(req->app->settings, PX_S_KEY_AT_REGISTER)};
     client_of(req, &r.login);
     if ((err = account_new_check(req->app, req->pool, &r.made)) != NULL

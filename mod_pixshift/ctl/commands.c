@@ -48,7 +48,7 @@ const ctl_command ctl_commands[] = {
      DATABASE, ctl_jobs_retry},
     {"plugin list", "", "list the configured plugins", NULL, 0, 0, 0, CONFIGURATION, ctl_plugin_list},
     {"plugin show", "FILE", "show what a plugin says of itself, with its options",
-     "FILE is a path, or a name in the folder of the bundled plugins.", 1, 1, 0, 0, ctl_plugin_show},
+     "FILE is a path, or a name in the folder of plugins: PixShiftPluginDir with -f, else the bundled ones.", 1, 1, 0, 0, ctl_plugin_show},
     {"plugin check", "FILE [--cases FOLDER]", "test a plugin for conformance",
      "Symbols, ABI, option table, operations with malformed and truncated replies, and every recorded\n"
      "case (*.json) of FOLDER; the default is the folder 'cases' beside FILE, where there is one.",

@@ -115,9 +115,11 @@ static px_err *from_httpd(ctl *c, const char *conf)
     }
     if (!WIFEXITED(result.status) || WEXITSTATUS(result.status) != 0) {
         fwrite(result.err->data, 1, result.err->len, stderr);
-        return px_error_say(c->pool, PX_E_VALIDATION,
-                            "%s does not accept %s. Where it needs variables that its start script sets "
-                            "(on Debian /etc/apache2/envvars), use --httpd apache2ctl", program, conf);
+        /* "Config variable ${APACHE_RUN_DIR} is not defined" */
+        return px_error_say(c->pool, PX_E_VALIDATION, "%s does not accept %s%s", program, conf,
+                            strstr(result.err->data, "${")
+                                ? "; for the variables of Debian's /etc/apache2/envvars use --httpd apache2ctl"
+                                : "");
     }
     json = strchr(result.out->data, '{');
     if (!json) {

@@ -62,15 +62,21 @@ static int option_of(const char *word)
     return -1;
 }
 
+/* "-" and "-3" are values. */
+static bool is_option(const char *word)
+{
+    return word[0] == '-' && word[1] && !(word[1] >= '0' && word[1] <= '9');
+}
+
 /* Takes the options out of argv; what is left goes to c->args. */
 static bool read_options(ctl *c, int argc, const char *const *argv)
 {
     c->args = apr_pcalloc(c->pool, (apr_size_t)(argc + 1) * sizeof *c->args);
     for (int i = 1; i < argc; i++) {
-        int id = argv[i][0] == '-' && argv[i][1] ? option_of(argv[i]) : -1;
+        int id = is_option(argv[i]) ? option_of(argv[i]) : -1;
         const char *equals = id >= 0 && argv[i][1] == '-' ? strchr(argv[i], '=') : NULL;
 
-        if (id < 0 && argv[i][0] == '-' && argv[i][1]) {
+        if (id < 0 && is_option(argv[i])) {
             ctl_say_error("there is no option %s", argv[i]);
             return false;
         }

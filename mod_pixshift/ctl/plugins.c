@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 static const char *kind_name(pxs_kind kind)
 {
@@ -100,11 +99,13 @@ int ctl_plugin_list(ctl *c)
 
 /* ---- show ---- */
 
-/* A name without a slash that is no file here is one of the bundled plugins. */
+/* A name without a slash that is no file here is one in the folder of plugins: the configuration's where
+ * one is given, else the bundled ones'. */
 static const char *plugin_file(ctl *c, const char *name)
 {
     char *absolute = realpath(name, NULL);
-    const char *path;
+    const char *path, *dot = strrchr(name, '.');
+    px_err *err;
 
     if (absolute) {
         path = apr_pstrdup(c->pool, absolute);
@@ -114,8 +115,12 @@ static const char *plugin_file(ctl *c, const char *name)
     if (strchr(name, '/')) {
         return name;
     }
-    path = apr_pstrcat(c->pool, PX_PLUGINDIR, "/", name, NULL);
-    return access(path, F_OK) == 0 ? path : apr_pstrcat(c->pool, path, ".so", NULL);
+    if ((c->option[CTL_O_CONF] || c->option[CTL_O_SETTINGS]) && (err = ctl_load_settings(c)) != NULL) {
+        ctl_fail(err);
+    }
+    name = dot && strcmp(dot, ".so") == 0 ? name : apr_pstrcat(c->pool, name, ".so", NULL);
+    return c->settings ? px_plugin_path(c->pool, c->settings, name)
+                       : apr_pstrcat(c->pool, PX_PLUGINDIR, "/", name, NULL);
 }
 
 static void print_option(const pxs_option *option)
