@@ -142,19 +142,22 @@ typedef struct {
 
 static px_err *create_body(px_conn *conn, apr_pool_t *pool, void *baton)
 {
-    const create_args *args = baton;
+    create_args *args = baton;
     const px_job_spec *spec = args->spec;
+    px_rows *rows = NULL;
     const px_settings *s = args->req->app->settings;
     px_err *err = px_conn_query(
-        conn, pool, NULL,
+        conn, pool, &rows,
         "SELECT job_id, pg_notify('pixshift_job', job_id || ' queued') FROM pixshift.job_create($1::uuid, "
-        "$2::uuid, $3, $4::uuid, $5::jsonb, $6, $7::jsonb, $8, $9::bigint, $10, $11, NULL, $12, "
-        "$13::integer, $14::jsonb, $15::bigint, $16::integer, $17::integer)", "ssssjsjslsssijlii",
+        "$2::uuid, $3, $4::uuid, $5::jsonb, $6, $7::jsonb, $8, $9::bigint, $10, $11, $18, $12, "
+        "$13::integer, $14::jsonb, $15::bigint, $16::integer, $17::integer)", "ssssjsjslsssijliis",
         args->id, spec->user_id, spec->operation, spec->type_id, spec->params ? spec->params : "{}",
         spec->prompt, args->inputs, spec->retention, spec->cost, spec->scope, spec->tier,
         args->req->request_id, (int)px_set_int(s, PX_S_JOBS_PER_USER), args->rules,
         px_set_int(s, PX_S_JOB_DEADLINE), (int)px_set_int(s, PX_S_JOB_ATTEMPTS),
-        (int)px_set_int(s, PX_S_JOB_CLAIMS));
+        (int)px_set_int(s, PX_S_JOB_CLAIMS), px_idempotency_id(args->req));
+    if (!err && px_rows_count(rows) > 0)
+        args->id = px_rows_str(rows, 0, 0);     /* of the first creation, when this is a repetition */
     if (!err && px_failpoint("cm03_submit_open"))
         err = px_error(pool, PX_E_UNAVAILABLE, NULL, NULL);
     return err;

@@ -142,11 +142,12 @@ def test_list_and_cancel_words(user):
     assert late.status_code == 409, late.text
 
 
-def test_same_job_under_v1(user):
-    """C-1: /api paths are served under /api/v1 where TrailRoom has no such route, and speak its dialect."""
-    assert user.get('/api/v1/transformation-types').status_code == 200
+def test_same_paths_under_v1(user):
+    """C-1: /api paths are served under /api/v1 where TrailRoom has no such route, with the dialect of their route."""
+    types = user.get('/api/v1/transformation-types')
+    assert types.status_code == 200 and types.json() == user.get('/api/transformation-types').json()
     error = user.get('/api/v1/transformations/00000000-0000-7000-8000-000000000000').json()
-    assert error['error']['code'] == 'NOT_FOUND' and 'request_id' in error['error'] and 'detail' in error
+    assert error['error']['code'] == 'NOT_FOUND' and 'requestId' in error['error'] and error['success'] is False
 
 
 @pytest.mark.parametrize('name', ['Sepia', 'Pencil Sketch', 'Poster', 'Vivid Colours', 'Background Blur', 'Golden Crown'])

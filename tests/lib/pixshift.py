@@ -115,9 +115,9 @@ PixShiftProviders transformation local
 PixShiftProviders tryon local
 PixShiftProviders generation local
 PixShiftProviders enhancement local
-PixShiftRateLimit per_ip ip requests 100000 1min
-PixShiftRateLimit per_key key requests 1000000 1h
-PixShiftRateLimit per_user user jobs 100000 1d
+PixShiftRateLimit ip ip requests 100000 1min
+PixShiftRateLimit key key requests 1000000 1h
+PixShiftRateLimit user-jobs user jobs 100000 1d
 PixShiftJobsPerUser 100000
 {extra}
 '''
