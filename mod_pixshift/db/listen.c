@@ -99,7 +99,8 @@ static void go_on_subscribing(px_listener *l)
             }
             return;
         }
-        failed = failed || PQresultStatus(result) != PGRES_COMMAND_OK;
+        failed = failed || (PQresultStatus(result) != PGRES_COMMAND_OK
+                            && PQresultStatus(result) != PGRES_TUPLES_OK);
         PQclear(result);
     }
     if (px_monotonic() - l->since > CONNECT_LIMIT_US) {
