@@ -157,7 +157,8 @@ static px_err *create_body(px_conn *conn, apr_pool_t *pool, void *baton)
         px_set_int(s, PX_S_JOB_DEADLINE), (int)px_set_int(s, PX_S_JOB_ATTEMPTS),
         (int)px_set_int(s, PX_S_JOB_CLAIMS), px_idempotency_id(args->req));
     if (!err && px_rows_count(rows) > 0)
-        args->id = px_rows_str(rows, 0, 0);     /* of the first creation, when this is a repetition */
+        /* Of the first creation, when this is a repetition. */
+        args->id = apr_pstrdup(args->req->pool, px_rows_str(rows, 0, 0));
     if (!err && px_failpoint("cm03_submit_open"))
         err = px_error(pool, PX_E_UNAVAILABLE, NULL, NULL);
     return err;
