@@ -155,7 +155,9 @@ static void adopt(px_stream *stream)
         px_conn_abort(stream);
         return;
     }
-    px_topics_attach(hub->topics, &stream->waiter);
+    if (stream->phase == PX_STREAM_RUNNING) {
+        px_topics_attach(hub->topics, &stream->waiter);
+    }
 }
 
 static void take_arrivals(void)

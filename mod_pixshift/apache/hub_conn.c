@@ -2,6 +2,7 @@
 #include "hub_conn.h"
 #include "base/clock.h"
 #include "reply.h"
+#include "send.h"
 #include "stream.h"
 
 #include <http_connection.h>
@@ -10,9 +11,6 @@
 
 /* A client that does not take its reply for so long is dropped. */
 #define SEND_USEC 60000000
-/* httpd's core filter writes out more than 64 KiB of memory blockingly, and blocking means here
- * that the client is dropped: larger bodies go piece by piece. */
-#define PIECE 32768
 /* Events are flushed piece by piece, each only when the socket has room for it. */
 #define EVENT_PIECE 8192
 /* After our FIN the client may still send; closing at once would reset the connection under its
@@ -25,6 +23,7 @@ void px_conn_adopt(px_stream *stream)
     apr_socket_timeout_set(ap_get_conn_socket(stream->c), 0);
     stream->suspended_at = px_monotonic();
     stream->beat_at = stream->suspended_at + PX_STREAM_BEAT_USEC;
+    stream->close_at = stream->suspended_at + SEND_USEC;
 }
 
 /* Behind this the request is logged and its pool is gone. */
@@ -67,17 +66,6 @@ void px_conn_abort(px_stream *stream)
     linger(stream);
 }
 
-/* The last filter is the one that writes to the socket; without a brigade it writes what it holds
- * back, without blocking. That is also how the MPM completes its writes in 2.4. */
-static apr_status_t write_out(conn_rec *c)
-{
-    ap_filter_t *filter = c->output_filters;
-    while (filter->next) {
-        filter = filter->next;
-    }
-    return filter->frec->filter_func.out_func(filter, NULL);
-}
-
 static void finish(px_stream *stream)
 {
     px_reply *reply = stream->reply;
@@ -88,54 +76,17 @@ static void finish(px_stream *stream)
     linger(stream);
 }
 
-/* Passes on the next piece of the body, with its end behind the last one. */
-static apr_status_t pass_piece(px_stream *stream)
-{
-    request_rec *r = stream->r;
-    apr_bucket_brigade *rest = stream->body;
-    apr_bucket_brigade *piece = apr_brigade_create(r->pool, stream->c->bucket_alloc);
-    apr_bucket *split;
-    apr_status_t rv = apr_brigade_partition(rest, PIECE, &split);
-    if (rv != APR_SUCCESS && rv != APR_INCOMPLETE) {
-        return rv;
-    }
-    while (!APR_BRIGADE_EMPTY(rest) && APR_BRIGADE_FIRST(rest) != split) {
-        apr_bucket *bucket = APR_BRIGADE_FIRST(rest);
-        APR_BUCKET_REMOVE(bucket);
-        APR_BRIGADE_INSERT_TAIL(piece, bucket);
-    }
-    if (APR_BRIGADE_EMPTY(rest)) {
-        APR_BRIGADE_INSERT_TAIL(piece, apr_bucket_eos_create(stream->c->bucket_alloc));
-        stream->ended = true;
-    }
-    rv = ap_pass_brigade(r->output_filters, piece);
-    apr_brigade_destroy(piece);
-    return rv;
-}
-
-/* As long as the socket takes it: write what the filters hold back, then the next piece. */
 void px_conn_push(px_stream *stream)
 {
-    conn_rec *c = stream->c;
-    apr_status_t rv;
-    for (;;) {
-        rv = write_out(c);
-        if ((rv != APR_SUCCESS && !APR_STATUS_IS_EAGAIN(rv)) || c->aborted) {
-            px_conn_abort(stream);
-            return;
-        }
-        if (c->data_in_output_filters) {
-            return;     /* epoll tells when to go on */
-        }
-        if (stream->ended) {
-            finish(stream);
-            return;
-        }
-        rv = pass_piece(stream);
-        if (rv != APR_SUCCESS) {
-            px_conn_abort(stream);
-            return;
-        }
+    switch (px_send_pump(stream)) {
+    case PX_PUMP_DONE:
+        finish(stream);
+        break;
+    case PX_PUMP_FAILED:
+        px_conn_abort(stream);
+        break;
+    case PX_PUMP_WAIT:
+        break;          /* epoll tells when to go on */
     }
 }
 

@@ -2,7 +2,7 @@
 #include "host.h"
 #include "base/id.h"
 #include "net/net.h"
-#include "reply.h"
+#include "send.h"
 #include "stream.h"
 
 #include <apr_strings.h>
@@ -200,7 +200,7 @@ int px_handle(request_rec *r)
     px_req_notes(req);
     rc = reply->mode == PX_REPLY_WAIT || reply->mode == PX_REPLY_STREAM
              ? px_stream_begin(r, host, req, reply)
-             : px_reply_send(r, req, reply);
+             : px_send_reply(r, host, req, reply);
     px_log_request(NULL);
     return rc;
 }

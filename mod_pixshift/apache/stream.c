@@ -93,7 +93,12 @@ static bool stream_head(request_rec *r, px_reply *reply)
     return px_reply_push(r, retry, strlen(retry)) == APR_SUCCESS;
 }
 
-static px_stream *make_stream(request_rec *r, px_req *req, px_reply *reply)
+bool px_stream_can_suspend(const request_rec *r, const px_host *host)
+{
+    return host->async && !r->connection->master && !r->prev;
+}
+
+px_stream *px_stream_make(request_rec *r, px_req *req, px_reply *reply)
 {
     px_stream *stream = apr_pcalloc(r->connection->pool, sizeof(*stream));
     stream->c = r->connection;
@@ -130,7 +135,7 @@ static bool begin_suspended(px_stream *stream, int *rc)
 
 static int suspend(request_rec *r, px_req *req, px_reply *reply)
 {
-    px_stream *stream = make_stream(r, req, reply);
+    px_stream *stream = px_stream_make(r, req, reply);
     int rc;
     if (begin_suspended(stream, &rc)) {
         ap_set_module_config(r->connection->conn_config, &pixshift_module, stream);
@@ -202,7 +207,7 @@ static int block_for_stream(px_stream *stream)
 
 static int block(request_rec *r, px_req *req, px_reply *reply)
 {
-    px_stream *stream = make_stream(r, req, reply);
+    px_stream *stream = px_stream_make(r, req, reply);
     int rc;
     px_topics_add(px_hub_topics(), &stream->waiter);
     rc = reply->mode == PX_REPLY_WAIT ? block_for_reply(stream) : block_for_stream(stream);
@@ -228,7 +233,7 @@ static int answer_now(request_rec *r, px_req *req, px_reply *reply)
 
 int px_stream_begin(request_rec *r, px_host *host, px_req *req, px_reply *reply)
 {
-    bool can_suspend = host->async && !r->connection->master && !r->prev;
+    bool can_suspend = px_stream_can_suspend(r, host);
     if (can_suspend && px_hub_reserve()) {
         return suspend(r, req, reply);
     }

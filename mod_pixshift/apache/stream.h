@@ -9,6 +9,12 @@
  * time. Returns what the handler returns. */
 int px_stream_begin(request_rec *r, px_host *host, px_req *req, px_reply *reply);
 
+/* May this request be suspended? Not where the MPM cannot, on HTTP/2, and after an internal
+ * redirect. */
+bool px_stream_can_suspend(const request_rec *r, const px_host *host);
+/* A record of the request in its connection's pool. */
+px_stream *px_stream_make(request_rec *r, px_req *req, px_reply *reply);
+
 /* Runs `resume`. False when the reply is ready to be sent. */
 bool px_stream_still_waiting(px_req *req, px_reply *reply, int *overdue);
 /* Runs `next` and appends what it gave to `out`; a heartbeat when that was nothing and `beat`.
