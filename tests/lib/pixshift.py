@@ -22,6 +22,7 @@ import uuid
 import psycopg2
 import requests
 
+import contract
 from pg import PrivatePostgres
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
@@ -140,8 +141,11 @@ class Client:
 
     def call(self, method, path, **kwargs):
         headers = {**self.headers, **kwargs.pop('headers', {})}
-        return self.session.request(method, self.server.url + path, headers=headers,
-                                    timeout=kwargs.pop('timeout', 60), allow_redirects=False, **kwargs)
+        reply = self.session.request(method, self.server.url + path, headers=headers,
+                                     timeout=kwargs.pop('timeout', 60), allow_redirects=False, **kwargs)
+        contract.check(method, path, reply.status_code, reply.headers,
+                       None if kwargs.get('stream') else reply.content)
+        return reply
 
     def get(self, path, **kwargs):
         return self.call('GET', path, **kwargs)
@@ -241,7 +245,8 @@ class Server:
 
     def ready(self):
         if self.httpd.poll() is not None:
-            raise AssertionError(f'httpd ended with {self.httpd.returncode}: {self.log_tail()}')
+            raise AssertionError(f'httpd ended with {self.httpd.returncode}: {self.log_tail()}'
+                                 + (self.dir / 'log/out.log').read_text())
         try:
             return requests.get(self.url + '/readyz', timeout=5).status_code == 200
         except requests.RequestException:
