@@ -69,6 +69,7 @@ bool px_breaker_enter(px_net *net, const char *name)
 
 static void note_failure(px_breaker *breaker, int64_t now)
 {
+    int seconds = (int)(px_breaker_window_usec / 1000000);
     int64_t oldest;
 
     breaker->failed[breaker->at] = now;
@@ -80,7 +81,7 @@ static void note_failure(px_breaker *breaker, int64_t now)
     } else if (oldest && now - oldest <= px_breaker_window_usec) {
         breaker->opened_usec = now;
         px_log(PX_LOG_WARN, "PXS3010", "%s failed %d times within %d s: nothing is sent for %d s",
-               breaker->name, FAILURES, (int)(px_breaker_window_usec / 1000000), (int)(px_breaker_window_usec / 1000000));
+               breaker->name, FAILURES, seconds, seconds);
     }
 }
 

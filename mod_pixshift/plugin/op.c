@@ -98,7 +98,9 @@ static pxs_step call_verb(px_op *op, const pxs_reply *reply)
     call->wait_ms = 0;
     call->reply = reply;
     call->now_usec = px_now();
+    pthread_mutex_lock(&op->instance->lock);
     step = op->verb(op->instance->opened, call, op->request, op->result);
+    pthread_mutex_unlock(&op->instance->lock);
     call->reply = NULL;
     call->token[PXS_TOKEN_MAX - 1] = '\0';
     if (step < PXS_DONE || step > PXS_FAIL) {

@@ -4,6 +4,8 @@
 
 #include "plugin.h"
 
+#include <pthread.h>
+
 #define PX_PLUGIN_OPTIONS_MAX 128
 
 struct px_plugin {
@@ -22,6 +24,7 @@ struct px_instance {
     const void *ops;
     void *opened;                   /* the plugin's instance */
     const char *file_root;          /* of its file: exchanges; NULL = none allowed */
+    pthread_mutex_t lock;           /* the SDK promises one thread at a time in an instance */
 };
 
 struct px_registry {

@@ -141,6 +141,7 @@ px_err *px_registry_open(apr_pool_t *pool, const px_settings *settings, unsigned
     for (const px_plugin_section *s = settings->plugins; s && !err; s = s->next) {
         px_instance *instance = apr_pcalloc(pool, sizeof *instance);
         const char *fault = file_fault(s->file);
+        pthread_mutex_init(&instance->lock, NULL);
         instance->section = s;
         instance->path = fault ? NULL : px_plugin_path(pool, settings, s->file);
         if (!fault) {
