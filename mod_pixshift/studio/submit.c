@@ -58,6 +58,12 @@ px_err *studio_resumed(px_req *req, px_reply *reply, px_job **job)
     if (waiting && !px_job_ended(found) && px_now() < reply->deadline)
         return NULL;
     reply->mode = PX_REPLY_JSON;
+    if (!waiting && strcmp(req->method, "POST") == 0) {
+        /* A create that waits for nothing tells what it made, however quick the worker is. */
+        found->state = "queued";
+        found->started_at = found->completed_at = 0;
+        found->result_image = found->result_key = NULL;
+    }
     if (px_job_ended(found)) {
         reply->status = 200;
         apr_table_unset(reply->headers, "Location");
