@@ -75,9 +75,11 @@ static void note_failure(px_breaker *breaker, int64_t now)
     breaker->failed[breaker->at] = now;
     breaker->at = (breaker->at + 1) % FAILURES;
     oldest = breaker->failed[breaker->at];
-    if (breaker->opened_usec) {
+    if (breaker->opened_usec && breaker->probe_usec) {
         breaker->opened_usec = now;         /* the probe failed: another pause */
         breaker->probe_usec = 0;
+    } else if (breaker->opened_usec) {
+        return;                             /* sent before it opened: tells nothing new */
     } else if (oldest && now - oldest <= px_breaker_window_usec) {
         breaker->opened_usec = now;
         px_log(PX_LOG_WARN, "PXS3010", "%s failed %d times within %d s: nothing is sent for %d s",

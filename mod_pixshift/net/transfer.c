@@ -442,10 +442,13 @@ static bool follow(px_transfer *t, const char *target)
     return try_again(t);
 }
 
-static void report(px_transfer *t, long status)
+/* What we blocked, could not read or could not store says nothing about the other side's health;
+ * neither does "too many requests". */
+static void report(px_transfer *t, long status, CURLcode code)
 {
-    if (t->blocked || t->canceled || status == 429) {
-        return;                         /* says nothing about the other side's health */
+    if (t->blocked || t->canceled || t->sink.write_failed || status == 429
+        || code == CURLE_ABORTED_BY_CALLBACK || code == CURLE_UNSUPPORTED_PROTOCOL) {
+        return;
     }
     px_net_breaker_report(t->net, t->options.name, status > 0 && status < 500);
 }
@@ -493,7 +496,7 @@ bool px_attempt_finish(px_transfer *t, CURLcode code)
         px_transfer_fail(t, PXS_FAIL_UNAVAILABLE);
         return true;
     }
-    report(t, status);
+    report(t, status, code);
     if (arrange_retry(t, status, klass == PXS_FAIL_MALFORMED || t->blocked
                                      || t->sink.write_failed)) {
         return false;

@@ -450,6 +450,22 @@ START_TEST(half_open_breaker_lets_one_through)
 }
 END_TEST
 
+/* Answers to what was sent before it opened must not keep it open. */
+START_TEST(stragglers_do_not_prolong_the_pause)
+{
+    px_net *net = open_net(NULL);
+
+    px_breaker_window_usec = 100000;
+    for (int i = 0; i < 5; i++) {
+        px_net_breaker_report(net, "vendor", false);
+    }
+    usleep(60000);
+    px_net_breaker_report(net, "vendor", false);
+    usleep(60000);
+    ck_assert(px_net_breaker_closed(net, "vendor"));
+}
+END_TEST
+
 /* Failures far apart do not open it. */
 START_TEST(breaker_looks_at_a_window)
 {
@@ -636,6 +652,7 @@ int main(void)
     tcase_add_test(tc, gives_long_retry_after_to_the_caller);
     tcase_add_test(tc, breaker_opens_after_five_failures);
     tcase_add_test(tc, half_open_breaker_lets_one_through);
+    tcase_add_test(tc, stragglers_do_not_prolong_the_pause);
     tcase_add_test(tc, breaker_looks_at_a_window);
     tc = unit_case("loop");
     tcase_add_test(tc, many_transfers_at_once);
