@@ -321,6 +321,11 @@ px_err *px_account_set_role(const px_app *app, apr_pool_t *pool, const char *use
     return err;
 }
 
+px_err *px_account_purge(const px_app *app, apr_pool_t *pool, int64_t *removed)
+{
+    return account_store_purge(app->db, pool, removed);
+}
+
 /* ---- projection (C-3, C-5) ---- */
 
 const char *px_user_role_word(px_dialect dialect, const px_user *user)

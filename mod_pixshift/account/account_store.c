@@ -218,3 +218,12 @@ px_err *account_store_list(px_db *db, apr_pool_t *pool, const char *role, const 
     }
     return NULL;
 }
+
+px_err *account_store_purge(px_db *db, apr_pool_t *pool, int64_t *removed)
+{
+    px_rows *rows;
+    px_err *err = px_db_query(db, pool, &rows, "SELECT pixshift.account_purge(10000)", "");
+
+    *removed = err ? 0 : px_rows_int(rows, 0, 0);
+    return err;
+}

@@ -43,4 +43,6 @@ px_err *account_store_list(px_db *db, apr_pool_t *pool, const char *role, const 
                            const char *search, int64_t limit, int64_t offset, px_user **list,
                            int *count, int64_t *total);
 
+px_err *account_store_purge(px_db *db, apr_pool_t *pool, int64_t *removed);
+
 #endif

@@ -62,13 +62,12 @@ px_err *account_session_end(const px_app *app, apr_pool_t *pool, const px_princi
         return NULL;
     }
     err = session_store_delete(app->db, pool, who->session_id, &hash);
-    /* This session's own entries; the user's other sessions go on. */
-    if (!err && app->cache) {
-        (void)px_cache_delete(app->cache, pool, account_cache_key(pool, 'j', who->session_id));
-        if (hash) {
+    /* The cut also makes void what a look-up under way may still write. The user's other sessions are
+     * looked up once more and go on. */
+    if (!err) {
+        if (hash && app->cache) {
             (void)px_cache_delete(app->cache, pool, account_cache_key(pool, 's', hash));
         }
-        /* A look-up under way may still write what it read before: the cut makes that void. */
         account_cache_cut(app, pool, who->user_id);
     }
     return err;

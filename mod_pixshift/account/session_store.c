@@ -78,7 +78,6 @@ px_err *session_store_by_id(px_db *db, apr_pool_t *pool, const char *id, account
         read_session(pool, rows, found);
         if (*found) {
             (*found)->record.looked_up = now;
-            (*found)->record.valid_until = 0;       /* the access token has its own end */
         }
     }
     return err;
