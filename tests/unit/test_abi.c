@@ -1,6 +1,7 @@
 /* Broken plugins: describing or checking each gives a sentence that names its fault, and the
  * process that asks lives on.  BROKEN_DIR holds what tests/plugins/broken/ was built to. */
 #include "unit.h"
+#include "unit_folder.h"
 #include "plugin/conform.h"
 
 #include <fcntl.h>
@@ -63,11 +64,8 @@ static const char *case_folder(void)
         "{\"operation\":\"generate\",\"request\":{\"prompt\":\"x\"},\"exchanges\":[{\"reply\":{\"body\":"
         "\"{\\\"image\\\":\\\"0123456789012345678901234567890123456789012345678901234567890\\\"}\"}}],"
         "\"result\":{}}";
-    char *folder = apr_pstrdup(unit_pool, "/tmp/px-test-abi-XXXXXX");
-    int fd;
-
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    fd = open(apr_pstrcat(unit_pool, folder, "/case.json", NULL), O_CREAT | O_WRONLY, 0600);
+    char *folder = unit_folder();
+    int fd = open(apr_pstrcat(unit_pool, folder, "/case.json", NULL), O_CREAT | O_WRONLY, 0600);
     ck_assert_int_eq(write(fd, text, sizeof text - 1), (ssize_t)sizeof text - 1);
     close(fd);
     return folder;
@@ -166,7 +164,7 @@ END_TEST
 /* Production: nobody but root may be able to exchange the file. */
 START_TEST(strict_mode_wants_safe_owners)
 {
-    char *folder = apr_pstrdup(unit_pool, "/tmp/px-test-abi-XXXXXX");
+    char *folder = unit_folder();
     const char *copy;
     px_plugin_info *info;
     const char *fault;
@@ -174,7 +172,6 @@ START_TEST(strict_mode_wants_safe_owners)
     char *data = unit_read(path_of("b_good"), &len);
     int fd;
 
-    ck_assert_ptr_nonnull(mkdtemp(folder));
     copy = apr_pstrcat(unit_pool, folder, "/b_good.so", NULL);
     fd = open(copy, O_CREAT | O_WRONLY, 0755);
     ck_assert_int_eq(write(fd, data, len), (ssize_t)len);

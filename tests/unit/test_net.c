@@ -1,5 +1,6 @@
 /* The outbound engine against a fake server: bodies, replies, retries, breaker, limits, files. */
 #include "unit.h"
+#include "unit_folder.h"
 #include "net_fake.h"
 #include "base/clock.h"
 #include "net/net.h"
@@ -9,18 +10,18 @@
 #include <sys/stat.h>
 
 static int port;
-static char spool[64];
+static const char *spool;
 
 static px_net *open_net(const char *egress)
 {
-    px_net_config config = { .spool_dir = spool, .egress_allow = egress, .user_agent = "px-test" };
+    px_net_config config = { .egress_allow = egress, .user_agent = "px-test" };
     px_net *net;
 
     if (!port) {
         port = net_fake_start();
-        snprintf(spool, sizeof spool, "/tmp/px-test-net-XXXXXX");
-        ck_assert_ptr_nonnull(mkdtemp(spool));
+        spool = unit_folder();
     }
+    config.spool_dir = spool;
     UNIT_OK(px_net_open(unit_pool, &config, &net));
     return net;
 }

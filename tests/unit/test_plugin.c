@@ -1,6 +1,7 @@
 /* The host side of plugins: options, configtest, registry, selection, the operation driver,
  * storage. */
 #include "unit.h"
+#include "unit_folder.h"
 #include "net_fake.h"
 #include "base/clock.h"
 #include "plugin/plugin.h"
@@ -10,7 +11,7 @@
 #include <stdarg.h>
 #include <sys/stat.h>
 
-static char folder[64];
+static const char *folder;
 
 static const char *plugin_file(const char *name)
 {
@@ -24,8 +25,7 @@ static const char *broken_file(const char *name)
 
 static const char *work_folder(void)
 {
-    snprintf(folder, sizeof folder, "/tmp/px-test-plugin-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    folder = unit_folder();
     return folder;
 }
 

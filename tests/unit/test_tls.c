@@ -1,6 +1,7 @@
 /* TLS of outbound calls: what is not proven by a known authority for this very name is not talked to.
  * The servers are `openssl s_server`; without that program there is nothing to test. */
 #include "unit.h"
+#include "unit_folder.h"
 #include "net/net.h"
 
 #include <arpa/inet.h>
@@ -11,7 +12,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-static char folder[64];
+static const char *folder;
 static pid_t server;
 
 static const char *in_folder(const char *name)
@@ -118,8 +119,7 @@ static void stop(void)
 
 static bool prepare(void)
 {
-    snprintf(folder, sizeof folder, "/tmp/px-test-tls-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    folder = unit_folder();
     return make_certificate("good", "subjectAltName=IP:127.0.0.1,DNS:localhost", "2")
            && make_certificate("other", "subjectAltName=DNS:example.com", "2");
 }
