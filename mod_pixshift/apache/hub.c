@@ -96,7 +96,7 @@ void px_hub_release_blocking(void)
 
 bool px_hub_closing(void)
 {
-    return apr_atomic_read32(&hub->closing) != 0;
+    return hub && apr_atomic_read32(&hub->closing) != 0;
 }
 
 int px_hub_open_streams(void)

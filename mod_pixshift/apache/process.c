@@ -1,6 +1,7 @@
 /* Processes: post_config in the parent, child_init in each child. */
 #include "host.h"
 #include "account/account.h"
+#include "account/user.h"
 #include "base/log.h"
 #include "cache/cache.h"
 #include "credit/credit.h"
@@ -71,6 +72,7 @@ int px_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
     host->async = async != 0;
     the_host = host;
     px_http_set_authenticator(px_account_authenticate);
+    px_http_set_forget(px_user_forget);
     px_worker_start(pconf, s, host);
     return OK;
 }

@@ -216,10 +216,23 @@ static int block(request_rec *r, px_req *req, px_reply *reply)
     return rc;
 }
 
+/* A child that is stopping tells what there is and when to come back: a younger one goes on. */
+static int brief_stream(request_rec *r, px_req *req, px_reply *reply)
+{
+    if (stream_head(r, reply) && !r->header_only) {
+        advance(req, reply, false);
+    }
+    px_stream_eos(r);
+    return OK;
+}
+
 /* No room: a wait answers as if its time were up, a stream is refused. */
 static int answer_now(request_rec *r, px_req *req, px_reply *reply)
 {
     int overdue = OVERDUE_MAX - 1;
+    if (reply->mode == PX_REPLY_STREAM && px_hub_closing()) {
+        return brief_stream(r, req, reply);
+    }
     if (reply->mode == PX_REPLY_WAIT) {
         reply->deadline = px_now();
         px_stream_still_waiting(req, reply, &overdue);
