@@ -58,13 +58,14 @@ px_err *account_password_check(const px_app *app, apr_pool_t *pool, const char *
     *rehashed = NULL;
     *match = false;
     if (!err) {
-        err = px_password_verify(pool, secrets->pepper, password, hash, scheme_of(app), cost_of(app),
-                                 match, &weak);
+        err = px_password_verify(pool, secrets->pepper, password, hash, scheme_of(app),
+                                 cost_of(app), match, &weak);
     }
     if (err || !*match || !weak) {
         return err;
     }
-    return px_password_hash(pool, secrets->pepper, password, scheme_of(app), cost_of(app), rehashed);
+    return px_password_hash(pool, secrets->pepper, password, scheme_of(app), cost_of(app),
+                            rehashed);
 }
 
 /* ---- making ---- */
@@ -214,8 +215,8 @@ static px_err *check_scope(apr_pool_t *pool, const char *scope)
     return px_error_field(pool, "admin_scope", "it must be one of: super support finance.");
 }
 
-/* The words free, paid and subscriber say nothing about being an admin, yet nobody who is called one of
- * them shall go on having an admin's rights. */
+/* The words free, paid and subscriber say nothing about being an admin, yet nobody who is called
+ * one of them shall go on having an admin's rights. */
 px_err *px_user_set_role(px_conn *conn, apr_pool_t *pool, const char *id, const px_role_wish *wish,
                          const char *admin_scope, int64_t entitlement_until)
 {

@@ -20,7 +20,8 @@ px_err *px_account_create(const px_app *app, apr_pool_t *pool, const char *email
 px_err *px_account_set_role(const px_app *app, apr_pool_t *pool, const char *user_id,
                             px_role role, const char *admin_scope, const char *actor);
 px_err *px_account_create_key(const px_app *app, apr_pool_t *pool, const char *user_id,
-                              const char *name, bool test_mode, const char **key, const char **key_id);
+                              const char *name, bool test_mode, const char **key,
+                              const char **key_id);
 
 /* Removes sessions that nothing of can be valid any more, and old counts of failed logins; at most
  * 10 000 of each a call. The worker calls it hourly. */

@@ -89,8 +89,8 @@ typedef struct {
     int64_t last_used;              /* as the database had it, usec */
 } account_record;
 
-/* kind: 's' opaque secret, 't' access token, 'k' API key (id: hex digest), 'u' uses of a key, 'n' cut of
- * a user (id: UUID). */
+/* kind: 's' opaque secret, 't' access token, 'k' API key (id: hex digest), 'u' uses of a key,
+ * 'n' cut of a user (id: UUID). */
 const char *account_cache_key(apr_pool_t *pool, char kind, const char *id);
 /* *record NULL = look it up. */
 px_err *account_cache_get(const px_app *app, apr_pool_t *pool, const char *key,

@@ -8,8 +8,8 @@
 #define FAILURES_FREE "10"
 
 #define USER_COLUMNS \
-    "u.id, u.email, u.phone, u.first_name, u.last_name, u.profile_picture, u.auth_provider, u.role," \
-    " u.admin_scope, pixshift.user_entitlement(u.id), u.pricing_tier, u.phone_verified," \
+    "u.id, u.email, u.phone, u.first_name, u.last_name, u.profile_picture, u.auth_provider," \
+    " u.role, u.admin_scope, pixshift.user_entitlement(u.id), u.pricing_tier, u.phone_verified," \
     " u.is_email_verified, u.is_active, u.is_suspended, pixshift.usec(u.created_at)," \
     " pixshift.usec(u.updated_at), pixshift.usec(u.last_login)"
 #define USER_COLUMN_COUNT 18
@@ -49,12 +49,10 @@ px_err *account_store_find(px_db *db, apr_pool_t *pool, const char *id, const ch
                            px_user **out)
 {
     px_rows *rows;
-    px_err *err = id ? px_db_query(db, pool, &rows,
-                                   "SELECT " USER_COLUMNS " FROM pixshift.users u WHERE u.id = $1",
-                                   "s", id)
-                     : px_db_query(db, pool, &rows,
-                                   "SELECT " USER_COLUMNS " FROM pixshift.users u WHERE u.email = $1",
-                                   "s", email);
+    px_err *err = px_db_query(db, pool, &rows,
+                              id ? "SELECT " USER_COLUMNS " FROM pixshift.users u WHERE u.id = $1"
+                                 : "SELECT " USER_COLUMNS " FROM pixshift.users u"
+                                   " WHERE u.email = $1", "s", id ? id : email);
     if (!err) {
         take_user(pool, rows, out);
     }
@@ -107,8 +105,9 @@ px_err *account_store_login_failed(px_db *db, apr_pool_t *pool, const char *subj
         "  last_at = pixshift.now(),"
         "  blocked_until = CASE WHEN f.last_at < pixshift.now() - interval '1 day'"
         "    OR f.failures + 1 < " FAILURES_FREE " THEN NULL"
-        "    ELSE pixshift.now() + least(30 * 2 ^ least(f.failures + 1 - " FAILURES_FREE ", 7), 3600)"
-        "         * interval '1 second' END", "s", subject);
+        "    ELSE pixshift.now() + interval '1 second'"
+        "      * least(30 * 2 ^ least(f.failures + 1 - " FAILURES_FREE ", 7), 3600) END",
+        "s", subject);
 }
 
 px_err *account_store_login_passed(px_db *db, apr_pool_t *pool, const char *subject,
@@ -151,7 +150,8 @@ px_err *account_store_set_role(px_conn *conn, apr_pool_t *pool, const char *id, 
 {
     return px_conn_query(conn, pool, NULL,
                          "UPDATE pixshift.users SET role = $2, admin_scope = $3,"
-                         " updated_at = pixshift.now() WHERE id = $1", "sss", id, role, admin_scope);
+                         " updated_at = pixshift.now() WHERE id = $1", "sss", id, role,
+                         admin_scope);
 }
 
 px_err *account_store_set_entitlement(px_conn *conn, apr_pool_t *pool, const char *id,

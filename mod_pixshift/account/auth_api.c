@@ -1,6 +1,6 @@
-/* Register, login, refresh, logout, me, session: parse, call, reply.  In the pixshift dialect a login
- * is a browser session as well (cookie, `session` in the body, anti-forgery token); both dialects get
- * an access token and a refresh token. */
+/* Register, login, refresh, logout, me, session: parse, call, reply. In the pixshift dialect a
+ * login is a browser session as well (cookie, `session` in the body, anti-forgery token); both
+ * dialects get an access token and a refresh token. */
 #include "account_internal.h"
 
 #include "config/settings.h"
@@ -19,8 +19,10 @@ typedef struct {
 static const px_field register_fields[] = {
     {"email", PX_F_EMAIL, true, 3, 254, NULL, offsetof(credentials_in, email)},
     {"password", PX_F_STRING, true, 1, PASSWORD_MAX, NULL, offsetof(credentials_in, password)},
-    {"first_name", PX_F_STRING, false, 0, PERSON_NAME_MAX, NULL, offsetof(credentials_in, first_name)},
-    {"last_name", PX_F_STRING, false, 0, PERSON_NAME_MAX, NULL, offsetof(credentials_in, last_name)},
+    {"first_name", PX_F_STRING, false, 0, PERSON_NAME_MAX, NULL,
+     offsetof(credentials_in, first_name)},
+    {"last_name", PX_F_STRING, false, 0, PERSON_NAME_MAX, NULL,
+     offsetof(credentials_in, last_name)},
     {NULL, PX_F_STRING, false, 0, 0, NULL, 0},
 };
 
@@ -52,8 +54,8 @@ static px_err *write_login(px_req *req, px_reply *reply, const px_user *user,
     int64_t expires_in;
     px_err *err = px_credit_balance(req->app->db, req->pool, user->id, &balance);
 
-    if (err || (err = account_access_token(req->app, req->pool, user->id, login->session_id, &access,
-                                           &expires_in)) != NULL) {
+    if (err || (err = account_access_token(req->app, req->pool, user->id, login->session_id,
+                                           &access, &expires_in)) != NULL) {
         return err;
     }
     px_jw_object(w, NULL);

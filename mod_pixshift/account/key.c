@@ -24,8 +24,8 @@ px_err *account_key_add(px_conn *conn, apr_pool_t *pool, const char *user_id, co
         return err;
     }
     if (active >= KEYS_PER_USER) {
-        return px_error_say(pool, PX_E_CONFLICT, "An account can have %d API keys. Delete one first.",
-                            KEYS_PER_USER);
+        return px_error_say(pool, PX_E_CONFLICT,
+                            "An account can have %d API keys. Delete one first.", KEYS_PER_USER);
     }
     *key = account_key_make(pool, test_mode);
     px_sha256(*key, ACCOUNT_KEY_LEN, hash);
@@ -46,7 +46,8 @@ static px_err *create_body(px_conn *conn, apr_pool_t *pool, void *baton)
 }
 
 px_err *px_account_create_key(const px_app *app, apr_pool_t *pool, const char *user_id,
-                              const char *name, bool test_mode, const char **key, const char **key_id)
+                              const char *name, bool test_mode, const char **key,
+                              const char **key_id)
 {
     key_request in = {.user_id = user_id, .name = name, .test_mode = test_mode};
     px_err *err = px_db_tx(app->db, pool, create_body, &in);

@@ -1,4 +1,5 @@
-/* API keys over HTTP (KEY-1 … KEY-3). A key's text is in the reply that makes it and nowhere else. */
+/* API keys over HTTP (KEY-1 … KEY-3). A key's text is in the reply that makes it and nowhere
+ * else. */
 #include "key_store.h"
 
 #include "base/id.h"
@@ -24,7 +25,8 @@ static px_err *no_key(px_req *req)
 static void forget(px_req *req, const char *hash_hex)
 {
     if (req->app->cache) {
-        (void)px_cache_delete(req->app->cache, req->pool, account_cache_key(req->pool, 'k', hash_hex));
+        (void)px_cache_delete(req->app->cache, req->pool,
+                              account_cache_key(req->pool, 'k', hash_hex));
     }
     /* A look-up under way may still store what it read before. */
     account_cache_cut(req->app, req->pool, req->who->user_id);
@@ -88,8 +90,8 @@ px_err *account_key_list_api(px_req *req, px_reply *reply)
     px_err *err = px_validate_query(req, none, NULL);
 
     if (err || (err = px_page_read(req, 100, &page)) != NULL
-        || (err = key_store_list(req->app->db, req->pool, req->who->user_id, page.limit, page.offset,
-                                 &list, &count, &total)) != NULL) {
+        || (err = key_store_list(req->app->db, req->pool, req->who->user_id, page.limit,
+                                 page.offset, &list, &count, &total)) != NULL) {
         return err;
     }
     px_jw_object(reply->json, NULL);
@@ -107,7 +109,8 @@ px_err *account_key_delete_api(px_req *req, px_reply *reply)
 {
     const char *id = px_param(req, "keyId");
     const char *hash = NULL;
-    px_err *err = px_uuid_valid(id) ? key_store_revoke(req->app->db, req->pool, req->who->user_id, id,
+    px_err *err = px_uuid_valid(id)
+        ? key_store_revoke(req->app->db, req->pool, req->who->user_id, id,
                                                        &hash) : NULL;
     if (err || !hash) {
         return err ? err : no_key(req);

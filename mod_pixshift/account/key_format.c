@@ -43,7 +43,8 @@ bool account_key_well_formed(apr_pool_t *pool, const char *key, bool *test_mode)
             return false;
         }
     }
-    return strcmp(px_crc32_base62(pool, key, TAG_LEN + RANDOM_LEN), key + TAG_LEN + RANDOM_LEN) == 0;
+    return strcmp(px_crc32_base62(pool, key, TAG_LEN + RANDOM_LEN),
+                  key + TAG_LEN + RANDOM_LEN) == 0;
 }
 
 const char *account_key_prefix(apr_pool_t *pool, const char *key)

@@ -72,8 +72,8 @@ px_err *key_store_count(px_conn *conn, apr_pool_t *pool, const char *user_id, in
                                 user_id);
     if (!err) {
         err = px_conn_query(conn, pool, &rows,
-                            "SELECT count(*) FROM pixshift.api_keys WHERE user_id = $1 AND is_active",
-                            "s", user_id);
+                            "SELECT count(*) FROM pixshift.api_keys"
+                            " WHERE user_id = $1 AND is_active", "s", user_id);
     }
     if (!err) {
         *active = px_rows_int(rows, 0, 0);

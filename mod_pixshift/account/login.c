@@ -66,7 +66,8 @@ static px_err *check_address(px_req *req, int64_t cost)
         return err;
     }
     if (cost == 0 && (!verdict.allowed || verdict.remaining < 1)) {
-        px_log(PX_LOG_NOTICE, "PXS7011", "logins from %s are refused for a while: too many failures",
+        px_log(PX_LOG_NOTICE, "PXS7011",
+               "logins from %s are refused for a while: too many failures",
                req->client_ip ? req->client_ip : "?");
         return slow_down(req, verdict.retry_after_ms > 0 ? verdict.retry_after_ms
                                                          : IP_WINDOW_MS / IP_FAILURES);
@@ -82,8 +83,9 @@ static px_err *failed(px_req *req, const char *subject, int failures)
         err = account_store_login_failed(req->app->db, req->pool, subject);
     }
     if (failures + 1 == 10 || failures + 1 == 100) {
-        px_log(PX_LOG_NOTICE, "PXS7012", "%d failed logins in a row for one account (%.12s), last from %s",
-               failures + 1, subject, req->client_ip ? req->client_ip : "?");
+        px_log(PX_LOG_NOTICE, "PXS7012",
+               "%d failed logins in a row for one account (%.12s), last from %s", failures + 1,
+               subject, req->client_ip ? req->client_ip : "?");
     }
     return err ? err : px_error_say(req->pool, PX_E_AUTH_INVALID,
                                     "The email address or the password is not right.");
@@ -104,7 +106,8 @@ px_err *account_login_check(px_req *req, const char *email, const char *password
     if (row.blocked_until > px_now()) {
         return slow_down(req, (row.blocked_until - px_now()) / 1000);
     }
-    err = account_password_check(req->app, req->pool, password, row.password_hash, &match, &rehashed);
+    err = account_password_check(req->app, req->pool, password, row.password_hash, &match,
+                                 &rehashed);
     if (err) {
         return err;
     }

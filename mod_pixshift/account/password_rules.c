@@ -1,9 +1,9 @@
-/* Which passwords are accepted: long enough, not among those that everybody tries first.  There are no
- * rules of composition (NIST SP 800-63B §5.1.1.2).
+/* Which passwords are accepted: long enough, not among those that everybody tries first. There
+ * are no rules of composition (NIST SP 800-63B §5.1.1.2).
  *
- * Instead of a list of some thousand common passwords, the few words that they are made of: lists of
- * leaked passwords consist of these words with digits around them, with letters swapped for look-alike
- * digits, of walks over the keyboard, and of one short piece repeated. */
+ * Instead of a list of some thousand common passwords, the few words that they are made of:
+ * lists of leaked passwords consist of these words with digits around them, with letters swapped
+ * for look-alike digits, of walks over the keyboard, and of one short piece repeated. */
 #include "account_internal.h"
 
 #include "base/buf.h"
@@ -15,7 +15,8 @@
 #define MAX_PIECE 4         /* longest piece whose repetition is refused */
 
 static const char *const common_words[] = {
-    "password", "passwort", "passw", "pass", "passwd", "motdepasse", "contrasena", "senha", "parola",
+    "password", "passwort", "passw", "pass", "passwd", "motdepasse", "contrasena", "senha",
+    "parola",
     "letmein", "welcome", "willkommen", "bienvenue", "admin", "administrator", "root", "login",
     "user", "guest", "default", "changeme", "secret", "test", "testing", "tester", "demo", "sample",
     "master", "superman", "batman", "spiderman", "ironman", "pokemon", "naruto", "starwars",
@@ -47,7 +48,8 @@ static const char *const walks[] = {
     "01234567890123456789", "98765432109876543210", "abcdefghijklmnopqrstuvwxyz",
     "zyxwvutsrqponmlkjihgfedcba", "qwertyuiopasdfghjklzxcvbnm", "qwertzuiopasdfghjklyxcvbnm",
     "azertyuiopqsdfghjklmwxcvbn", "mnbvcxzlkjhgfdsapoiuytrewq", "1qaz2wsx3edc4rfv5tgb6yhn7ujm",
-    "1q2w3e4r5t6y7u8i9o0p", "qazwsxedcrfvtgbyhnujmikolp", "zaq12wsxcde34rfv", "q1w2e3r4t5y6u7i8o9p0",
+    "1q2w3e4r5t6y7u8i9o0p", "qazwsxedcrfvtgbyhnujmikolp", "zaq12wsxcde34rfv",
+    "q1w2e3r4t5y6u7i8o9p0",
 };
 
 static char lower(char c)

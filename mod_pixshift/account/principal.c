@@ -1,9 +1,10 @@
-/* What a credential stands for, kept in the shared cache for some seconds, so that an authenticated
- * request usually asks no database.
+/* What a credential stands for, kept in the shared cache for some seconds, so that an
+ * authenticated request usually asks no database.
  *
- * An entry is void as soon as its user was cut (logout, suspension, new password or role): the cut is a
- * time stamp per user in the same cache, and an entry looked up before it is not believed.  On other
- * machines, and when the stamp was evicted, ACCOUNT_CACHE_MS bounds the delay. */
+ * An entry is void as soon as its user was cut (logout, suspension, new password or role): the
+ * cut is a time stamp per user in the same cache, and an entry looked up before it is not
+ * believed. On other machines, and when the stamp was evicted, ACCOUNT_CACHE_MS bounds the
+ * delay. */
 #include "account_internal.h"
 
 #include "base/buf.h"
@@ -170,8 +171,9 @@ void account_cache_cut(const px_app *app, apr_pool_t *pool, const char *user_id)
     }
     err = px_cache_set(app->cache, pool, cut_key(pool, user_id), now, strlen(now), CUT_MS);
     if (err) {
-        px_log(PX_LOG_WARN, "PXS7014", "the cache did not take a cut: user %s may stay signed in for "
-               "%d more seconds (%s)", user_id, ACCOUNT_CACHE_MS / 1000,
+        px_log(PX_LOG_WARN, "PXS7014",
+               "the cache did not take a cut: user %s may stay signed in for %d more seconds (%s)",
+               user_id, ACCOUNT_CACHE_MS / 1000,
                err->cause ? err->cause : err->text);
     }
 }

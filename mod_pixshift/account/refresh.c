@@ -1,8 +1,8 @@
 /* Refresh tokens: rotation, reuse detection, the grace window (RELIABILITY §2).
  *
- * A token is good once.  Using it again within ten seconds from the same client gives the same
- * successor, because the first reply may have been lost; any other reuse means that somebody else has
- * the token, and ends the whole login. */
+ * A token is good once. Using it again within ten seconds from the same client gives the same
+ * successor, because the first reply may have been lost; any other reuse means that somebody
+ * else has the token, and ends the whole login. */
 #include "session_store.h"
 
 #include "admin/audit.h"
@@ -143,7 +143,8 @@ static px_err *refusal(run *r, apr_pool_t *pool)
     case UNKNOWN:
         break;
     }
-    return px_error_say(pool, PX_E_AUTH_INVALID, "This refresh token is not valid. Please sign in again.");
+    return px_error_say(pool, PX_E_AUTH_INVALID,
+                        "This refresh token is not valid. Please sign in again.");
 }
 
 px_err *account_refresh_run(const px_app *app, apr_pool_t *pool, const px_req *req,

@@ -62,8 +62,8 @@ px_err *account_session_end(const px_app *app, apr_pool_t *pool, const px_princi
         return NULL;
     }
     err = session_store_delete(app->db, pool, who->session_id, &hash);
-    /* The cut also makes void what a look-up under way may still write. The user's other sessions are
-     * looked up once more and go on. */
+    /* The cut also makes void what a look-up under way may still write. The user's other
+     * sessions are looked up once more and go on. */
     if (!err) {
         if (hash && app->cache) {
             (void)px_cache_delete(app->cache, pool, account_cache_key(pool, 's', hash));
@@ -88,7 +88,8 @@ px_err *account_access_token(const px_app *app, apr_pool_t *pool, const char *us
 
 /* ---- the cookie ---- */
 
-/* Behind a proxy that ends TLS the connection is plain; the public address tells what browsers see. */
+/* Behind a proxy that ends TLS the connection is plain; the public address tells what browsers
+ * see. */
 const char *account_cookie_name(const px_req *req, bool *secure)
 {
     const char *base = px_set_str(req->app->settings, PX_S_BASE_URL);
@@ -104,7 +105,8 @@ static void cookie(px_req *req, px_reply *reply, const char *value, int64_t max_
     const char *name = account_cookie_name(req, &secure);
 
     apr_table_add(reply->headers, "Set-Cookie",
-                  apr_psprintf(req->pool, "%s=%s; Path=/; HttpOnly; SameSite=Lax; Max-Age=%" APR_INT64_T_FMT
+                  apr_psprintf(req->pool,
+                               "%s=%s; Path=/; HttpOnly; SameSite=Lax; Max-Age=%" APR_INT64_T_FMT
                                "%s", name, value, (apr_int64_t)max_age, secure ? "; Secure" : ""));
 }
 

@@ -123,7 +123,8 @@ px_err *session_store_insert(px_conn *conn, apr_pool_t *pool, const session_new 
         "INSERT INTO pixshift.sessions (user_id, id_hash, csrf, user_agent, ip, created_at,"
         "  last_activity, expires_at, purge_at)"
         " SELECT $1, $2, $3, left($4, 400), left($5, 64), t.at, t.at,"
-        "  t.at + $6::bigint * interval '1 millisecond', t.at + $7::bigint * interval '1 millisecond'"
+        "  t.at + $6::bigint * interval '1 millisecond',"
+        "  t.at + $7::bigint * interval '1 millisecond'"
         " FROM (SELECT pixshift.now() AS at) t RETURNING id, pixshift.usec(created_at)",
         "sxsssll", in->user_id, in->id_hash, in->id_hash ? (size_t)PX_SHA256_LEN : (size_t)0,
         in->csrf, in->user_agent, in->ip, in->life_ms, in->purge_ms);

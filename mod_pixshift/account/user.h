@@ -8,10 +8,10 @@
 
 typedef struct px_user {
     const char *id, *email, *phone, *first_name, *last_name, *profile_picture;
-    const char *auth_provider;      /* kind of the identity that made the account: "email", "google", … */
+    const char *auth_provider;      /* the identity that made the account: "email", "google" */
     px_role role;
     const char *admin_scope;        /* "super", "support", "finance"; NULL for users */
-    const char *entitlement;        /* "free", "paid", "subscriber": derived or set by an admin (C-3) */
+    const char *entitlement;        /* "free", "paid", "subscriber"; derived or set (C-3) */
     const char *pricing_tier;
     bool phone_verified, is_email_verified, is_active, is_suspended;
     int64_t created_at, updated_at, last_login;     /* usec, 0 = never */
@@ -22,8 +22,8 @@ px_err *px_user_find(const px_app *app, apr_pool_t *pool, const char *id_or_emai
 /* The same inside a transaction, with the row locked against changes. */
 px_err *px_user_lock(px_conn *conn, apr_pool_t *pool, const char *id, px_user **out);
 
-/* Filter of a list: `role` in any of the three vocabularies of C-3 (NULL = all), `search` = part of the
- * address. Newest first. */
+/* Filter of a list: `role` in any of the three vocabularies of C-3 (NULL = all), `search` = part
+ * of the address. Newest first. */
 typedef struct { const char *role, *search; int64_t limit, offset; } px_user_filter;
 px_err *px_user_list(const px_app *app, apr_pool_t *pool, const px_user_filter *filter,
                      px_user **list, int *count, int64_t *total);
@@ -33,8 +33,9 @@ void px_user_write(px_req *req, px_jw *w, const char *key, const px_user *user,
                    const px_balance *balance);
 const char *px_user_role_word(px_dialect dialect, const px_user *user);
 
-/* What a role word of any vocabulary asks for: ADMIN, GUEST (001), user, admin, subscriber (002),
- * free, paid, admin (004). `entitlement` NULL = back to the derived one. False for unknown words. */
+/* What a role word of any vocabulary asks for: ADMIN, GUEST (001), user, admin, subscriber
+ * (002), free, paid, admin (004). `entitlement` NULL = back to the derived one. False for
+ * unknown words. */
 typedef struct { px_role role; const char *entitlement; bool sets_entitlement; } px_role_wish;
 bool px_role_parse(const char *word, px_role_wish *wish);
 
@@ -49,8 +50,8 @@ px_err *px_user_set_suspended(px_conn *conn, apr_pool_t *pool, const char *id, b
 px_err *px_user_end_logins(px_conn *conn, apr_pool_t *pool, const char *id);
 void px_user_forget(const px_app *app, apr_pool_t *pool, const char *id);
 
-/* A new password (already checked by px_password_fault), all logins ended. `actor` goes to the audit
- * log; NULL = the user. */
+/* A new password (already checked by px_password_fault), all logins ended. `actor` goes to the
+ * audit log; NULL = the user. */
 px_err *px_user_set_password(const px_app *app, apr_pool_t *pool, const char *id,
                              const char *password, const char *actor);
 /* NULL, or a sentence that says why this password cannot be used. `email` may be NULL. */

@@ -1,11 +1,12 @@
-/* Acts of admins that the API and the command line share; each is one transaction with its audit row. */
+/* Acts of admins that the API and the command line share; each is one transaction with its audit
+ * row. */
 #ifndef PX_ADMIN_ADMIN_H
 #define PX_ADMIN_ADMIN_H
 
 #include "audit.h"
 
-/* Grants `amount` credits (1 … 1 000 000) of any scope until `expires_at` (usec, 0 = for good). The same
- * `key` again grants nothing more. NOT_FOUND. */
+/* Grants `amount` credits (1 … 1 000 000) of any scope until `expires_at` (usec, 0 = for good).
+ * The same `key` again grants nothing more. NOT_FOUND. */
 typedef struct {
     px_audit_actor actor;
     const char *user_id, *key, *note;

@@ -5,8 +5,8 @@
 #include "db/db.h"
 #include "http/http.h"
 
-/* action in dotted form ("user.credits.add"), entity_type e.g. "USER", values JSON or NULL. The actor is
- * the request's principal. */
+/* action in dotted form ("user.credits.add"), entity_type e.g. "USER", values JSON or NULL. The
+ * actor is the request's principal. */
 px_err *px_audit_add(px_conn *conn, apr_pool_t *pool, const px_req *req, const char *action,
                      const char *entity_type, const char *entity_id, const char *old_json,
                      const char *new_json);

@@ -5,8 +5,8 @@
 #include "audit.h"
 
 typedef struct {
-    const char *id, *admin_id, *admin_email, *action, *entity_type, *entity_id, *old_json, *new_json,
-        *ip, *user_agent, *request_id;
+    const char *id, *admin_id, *admin_email, *action, *entity_type, *entity_id;
+    const char *old_json, *new_json, *ip, *user_agent, *request_id;
     int64_t created_at;
 } audit_row;
 

@@ -14,8 +14,8 @@ px_err *stats_store_read(px_db *db, apr_pool_t *pool, admin_stats *stats)
         "   FROM pixshift.users WHERE deleted_at IS NULL) u,"
         " (SELECT count(*) AS jobs, count(*) FILTER (WHERE operation = 'transformation')"
         "   AS transformations FROM pixshift.audit_job) j,"
-        " (SELECT coalesce(sum(amount), 0)::numeric(20,2)::text AS revenue FROM pixshift.revenue) r",
-        "");
+        " (SELECT coalesce(sum(amount), 0)::numeric(20,2)::text AS revenue"
+        "   FROM pixshift.revenue) r", "");
 
     if (!err) {
         stats->users = px_rows_int(rows, 0, 0);

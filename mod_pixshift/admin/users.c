@@ -1,5 +1,5 @@
-/* Users in the hands of admins: lists, roles, credits, suspension (ADM-3 … ADM-6).  Every change and its
- * audit row are one transaction. */
+/* Users in the hands of admins: lists, roles, credits, suspension (ADM-3 … ADM-6). Every change
+ * and its audit row are one transaction. */
 #include "admin.h"
 #include "admin_internal.h"
 
@@ -119,7 +119,8 @@ typedef struct {
 
 static const px_field role_fields[] = {
     {"role", PX_F_STRING, true, 1, 20, NULL, offsetof(role_in, role)},
-    {"admin_scope", PX_F_ENUM, false, 0, 0, "super|support|finance", offsetof(role_in, admin_scope)},
+    {"admin_scope", PX_F_ENUM, false, 0, 0, "super|support|finance",
+     offsetof(role_in, admin_scope)},
     {"days", PX_F_INT, false, 1, 3660, NULL, offsetof(role_in, days)},
     {"reason", PX_F_STRING, false, 1, 500, NULL, offsetof(role_in, reason)},
     {NULL, PX_F_STRING, false, 0, 0, NULL, 0},
@@ -312,8 +313,8 @@ static px_err *suspend_body(px_conn *conn, apr_pool_t *pool, void *baton)
     if (err || (err = px_user_set_suspended(conn, pool, in->id, in->suspend, in->reason)) != NULL) {
         return err;
     }
-    return px_audit_add(conn, pool, in->req, in->suspend ? "user.suspend" : "user.unsuspend", "USER",
-                        in->id, suspended_json(pool, user->is_suspended, NULL),
+    return px_audit_add(conn, pool, in->req, in->suspend ? "user.suspend" : "user.unsuspend",
+                        "USER", in->id, suspended_json(pool, user->is_suspended, NULL),
                         suspended_json(pool, in->suspend, in->reason));
 }
 

@@ -82,7 +82,8 @@ static px_err *run_program(apr_pool_t *pool, char *const argv[], program_result 
 /* Debian calls it apache2, most others httpd. */
 static const char *httpd_program(ctl *c)
 {
-    static const char *const usual[] = {"/usr/sbin/apache2", "/usr/sbin/httpd", "/usr/local/sbin/httpd",
+    static const char *const usual[] = {"/usr/sbin/apache2", "/usr/sbin/httpd",
+                                        "/usr/local/sbin/httpd",
                                         "/usr/local/apache2/bin/httpd"};
 
     if (c->option[CTL_O_HTTPD]) {
@@ -118,13 +119,15 @@ static px_err *from_httpd(ctl *c, const char *conf)
         /* "Config variable ${APACHE_RUN_DIR} is not defined" */
         return px_error_say(c->pool, PX_E_VALIDATION, "%s does not accept %s%s", program, conf,
                             strstr(result.err->data, "${")
-                                ? "; for the variables of Debian's /etc/apache2/envvars use --httpd apache2ctl"
+                                ? "; for the variables of Debian's /etc/apache2/envvars use "
+                                  "--httpd apache2ctl"
                                 : "");
     }
     json = strchr(result.out->data, '{');
     if (!json) {
         return px_error_say(c->pool, PX_E_VALIDATION,
-                            "%s does not load mod_pixshift: there is no LoadModule pixshift_module in it",
+                            "%s does not load mod_pixshift: there is no LoadModule "
+                            "pixshift_module in it",
                             conf);
     }
     return px_settings_from_json(c->pool, json, strcspn(json, "\n"), &c->settings);
@@ -148,24 +151,24 @@ px_err *ctl_load_settings(ctl *c)
     }
     if (!c->option[CTL_O_CONF] && !exported) {
         return px_error_say(c->pool, PX_E_VALIDATION,
-                            "which configuration? Give -f with httpd's configuration file, or -c (or the "
-                            "environment variable PIXSHIFT_CONFIG) with exported settings");
+                            "which configuration? Give -f with httpd's configuration file, or -c "
+                            "(or the environment variable PIXSHIFT_CONFIG) with exported settings");
     }
     err = c->option[CTL_O_CONF] ? from_httpd(c, c->option[CTL_O_CONF]) : from_json(c, exported);
     c->app.settings = c->settings;
     return err;
 }
 
-/* Exported settings carry references; a value that stood in the configuration itself is not exported,
- * and hashing passwords with a wrong key would be worse than stopping. */
+/* Exported settings carry references; a value that stood in the configuration itself is not
+ * exported, and hashing passwords with a wrong key would be worse than stopping. */
 px_err *ctl_resolve_secrets(ctl *c)
 {
     const px_setting *secret = &c->settings->value[PX_S_SECRET];
 
     if (secret->text && strcmp(secret->text, "inline:hidden") == 0) {
         return px_error_say(c->pool, PX_E_VALIDATION,
-                            "PixShiftSecret is written into the configuration, which is not handed on: "
-                            "use PixShiftSecret file:/path");
+                            "PixShiftSecret is written into the configuration, which is not "
+                            "handed on: use PixShiftSecret file:/path");
     }
     return px_settings_resolve_secrets(c->settings);
 }
@@ -182,7 +185,8 @@ px_err *ctl_open_db(ctl *c, bool checked)
     }
     if (!config.conninfo) {
         return px_error_say(c->pool, PX_E_VALIDATION,
-                            "which database? Give --database, or a configuration with PixShiftDatabase");
+                            "which database? Give --database, or a configuration with "
+                            "PixShiftDatabase");
     }
     return px_db_open(c->pool, &config, &c->app.db);
 }

@@ -84,7 +84,8 @@ int ctl_credits_grant(ctl *c)
         return CTL_USAGE;
     }
     if (!ctl_number("the amount", c->args[1], 1, 1000000, &grant.amount)
-        || (c->option[CTL_O_DAYS] && !ctl_number("--days", c->option[CTL_O_DAYS], 1, 3660, &days))) {
+        || (c->option[CTL_O_DAYS]
+            && !ctl_number("--days", c->option[CTL_O_DAYS], 1, 3660, &days))) {
         return CTL_USAGE;
     }
     if ((err = px_user_find(&c->app, c->pool, c->args[0], &user)) != NULL) {
@@ -124,7 +125,8 @@ int ctl_ledger_verify(ctl *c)
 
     px_jw_object(w, NULL);
     px_jw_array(w, "lines");
-    err = px_credit_verify(c->app.db, c->pool, &violations, json ? write_violation : print_violation, w);
+    err = px_credit_verify(c->app.db, c->pool, &violations,
+                           json ? write_violation : print_violation, w);
     if (err) {
         return ctl_fail(err);
     }

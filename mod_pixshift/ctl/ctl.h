@@ -1,5 +1,5 @@
-/* pixshiftctl: what its files share.  One thread, one pool; everything lives until the program ends.
- * Results go to standard output, everything else to standard error. */
+/* pixshiftctl: what its files share. One thread, one pool; everything lives until the program
+ * ends. Results go to standard output, everything else to standard error. */
 #ifndef PX_CTL_CTL_H
 #define PX_CTL_CTL_H
 

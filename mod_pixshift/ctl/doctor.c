@@ -75,7 +75,8 @@ static bool check_secrets(doctor *d)
     }
     if (!secret || strlen(secret) < 32) {
         doctor_fault(d, "secrets", "PixShiftSecret file:/path, with 'openssl rand -hex 32' in it",
-                     secret ? "PixShiftSecret has less than 32 bytes" : "PixShiftSecret is not set");
+                     secret ? "PixShiftSecret has less than 32 bytes"
+                         : "PixShiftSecret is not set");
         return false;
     }
     doctor_ok(d, "secrets", "resolved");
@@ -113,8 +114,8 @@ static void check_plugins(doctor *d)
     }
     for (char *line = faults->data, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
         *end = '\0';
-        doctor_fault(d, "plugins", "correct the section; 'plugin show FILE' prints its options", "%s",
-                     line);
+        doctor_fault(d, "plugins", "correct the section; 'plugin show FILE' prints its options",
+                     "%s", line);
     }
 }
 
@@ -128,12 +129,13 @@ static bool check_server(doctor *d, doctor_facts *facts)
         err = doctor_store_server(d->c->app.db, d->c->pool, facts);
     }
     if (err && err->log_id && strcmp(err->log_id, "PXS2011") == 0) {
-        doctor_fault(d, "durability", "set synchronous_commit = on for this role and database", "%s",
-                     why(err));
+        doctor_fault(d, "durability", "set synchronous_commit = on for this role and database",
+                     "%s", why(err));
         return false;
     }
     if (err) {
-        doctor_fault(d, "database", "is it running, and does PixShiftDatabase name it?", "%s", why(err));
+        doctor_fault(d, "database", "is it running, and does PixShiftDatabase name it?", "%s",
+                     why(err));
         return false;
     }
     doctor_ok(d, "database", "PostgreSQL %s as %s", facts->version, facts->role);
@@ -174,7 +176,8 @@ static bool check_schema(doctor *d)
     }
     if (applied < count || changed) {
         doctor_fault(d, "schema", "'pixshiftctl migrate --database CONNINFO' as the owner",
-                     "%d of %d migrations applied, %d of them from other files", applied, count, changed);
+                     "%d of %d migrations applied, %d of them from other files", applied, count,
+                     changed);
         return false;
     }
     doctor_ok(d, "schema", "version %d", px_schema_version());
@@ -187,8 +190,8 @@ static void check_rights(doctor *d, const doctor_facts *facts)
         doctor_fault(d, "rights", "'pixshiftctl migrate --app-role ROLE' as the owner gives them",
                      "role %s may not do what the service must", facts->role);
     } else if (facts->owner) {
-        doctor_note(d, "rights", "role %s owns the schema; a role of its own for the service could not "
-                    "drop what protects the ledger", facts->role);
+        doctor_note(d, "rights", "role %s owns the schema; a role of its own for the service could "
+                    "not drop what protects the ledger", facts->role);
     } else {
         doctor_ok(d, "rights", "role %s has them and is not the owner", facts->role);
     }
@@ -226,8 +229,8 @@ static void check_database(doctor *d)
     }
     err = doctor_store_schema(d->c->app.db, d->c->pool, &facts);
     if (err) {
-        doctor_fault(d, "rights", "'pixshiftctl migrate --app-role ROLE' as the owner gives them", "%s",
-                     why(err));
+        doctor_fault(d, "rights", "'pixshiftctl migrate --app-role ROLE' as the owner gives them",
+                     "%s", why(err));
         return;
     }
     check_rights(d, &facts);
@@ -235,7 +238,8 @@ static void check_database(doctor *d)
     if (facts.workers) {
         doctor_ok(d, "workers", "%lld alive", (long long)facts.workers);
     } else {
-        doctor_note(d, "workers", "none is running; jobs wait until httpd or pixshift-worker is started");
+        doctor_note(d, "workers",
+                    "none is running; jobs wait until httpd or pixshift-worker is started");
     }
 }
 

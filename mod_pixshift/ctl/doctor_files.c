@@ -1,6 +1,6 @@
-/* pixshiftctl doctor: folders, storage and the helper program, tried in a child process that runs as
- * the service does.  As root everything would seem to work, and what root creates the service could
- * not remove. */
+/* pixshiftctl doctor: folders, storage and the helper program, tried in a child process that
+ * runs as the service does. As root everything would seem to work, and what root creates the
+ * service could not remove. */
 #include "doctor.h"
 
 #include "base/id.h"
@@ -59,7 +59,8 @@ static size_t read_answer(int fd, char *answer, size_t size)
     size_t len = 0;
     ssize_t got;
 
-    while (len < size && ((got = read(fd, answer + len, size - len)) > 0 || (got < 0 && errno == EINTR))) {
+    while (len < size
+           && ((got = read(fd, answer + len, size - len)) > 0 || (got < 0 && errno == EINTR))) {
         len += got > 0 ? (size_t)got : 0;
     }
     answer[len] = '\0';
@@ -137,8 +138,8 @@ void doctor_state_folder(doctor *d)
     if (fine) {
         doctor_ok(d, "state folder", "%s", said);
     } else {
-        doctor_fault(d, "state folder", "make the folder, owned by the User of httpd, mode 0700", "%s",
-                     said);
+        doctor_fault(d, "state folder", "make the folder, owned by the User of httpd, mode 0700",
+                     "%s", said);
     }
 }
 
@@ -164,7 +165,8 @@ static const char *put_get_delete(ctl *c, px_net *net, const char *path, const c
     }
     if (err || strcmp(back, text) != 0) {
         (void)px_storage_delete(&c->app, net, c->pool, key);
-        return err ? apr_psprintf(c->pool, "get: %s", why(err)) : "what came back is not what was put";
+        return err ? apr_psprintf(c->pool, "get: %s", why(err))
+            : "what came back is not what was put";
     }
     err = px_storage_delete(&c->app, net, c->pool, key);
     return err ? apr_psprintf(c->pool, "delete: %s", why(err)) : NULL;
@@ -211,8 +213,9 @@ void doctor_storage(doctor *d)
     if (fine) {
         doctor_ok(d, "storage", "%s", said);
     } else {
-        doctor_fault(d, "storage", "look at the options of the storage section, and who owns its folder",
-                     "%s", said);
+        doctor_fault(d, "storage",
+                     "look at the options of the storage section, and who owns its folder", "%s",
+                     said);
     }
 }
 
@@ -241,8 +244,9 @@ static const char *try_helper(ctl *c, const char **answer)
     }
     err = px_helper_run_sync(c->pool, helper, &task, &result);
     if (!err && result.status == PX_HELPER_OK) {
+        const char *sandbox = px_helper_sandbox(helper);
         *answer = apr_psprintf(c->pool, "decodes an image; sandbox: %s",
-                               *px_helper_sandbox(helper) ? px_helper_sandbox(helper) : "limits only");
+                               *sandbox ? sandbox : "limits only");
     }
     px_helper_stop(helper);
     if (err) {
@@ -260,7 +264,8 @@ void doctor_helper(doctor *d)
     if (fine) {
         doctor_ok(d, "image helper", "%s", said);
     } else {
-        doctor_fault(d, "image helper", "PixShiftHelperProgram must name pixshift-helper, executable for all",
-                     "%s", said);
+        doctor_fault(d, "image helper",
+                     "PixShiftHelperProgram must name pixshift-helper, executable for all", "%s",
+                     said);
     }
 }

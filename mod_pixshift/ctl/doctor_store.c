@@ -29,7 +29,8 @@ px_err *doctor_store_schema(px_db *db, apr_pool_t *pool, doctor_facts *facts)
         "  AND has_function_privilege('pixshift.credit_hold(uuid, bigint, text, text)', 'EXECUTE'),"
         " p.lifetime_free, p.daily_free, p.initial,"
         " (SELECT count(*) FROM pixshift.workers w JOIN pg_locks l ON l.locktype = 'advisory'"
-        "    AND l.classid = pixshift.worker_class()::oid AND l.objid = w.lock_key::oid AND l.granted"
+        "    AND l.classid = pixshift.worker_class()::oid AND l.objid = w.lock_key::oid"
+        "    AND l.granted"
         "   WHERE w.stopped_at IS NULL)"
         " FROM pg_namespace n, pixshift.credit_profile p WHERE n.nspname = 'pixshift'", "");
 

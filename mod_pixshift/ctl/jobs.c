@@ -24,7 +24,8 @@ static bool state_known(const char *state)
 
 static void print_row(ctl *c, const px_job_admin_row *job)
 {
-    printf("%s  %s  %-14s %-10s %3lld  %s%s%s%s%s\n", job->id, px_time_iso(c->pool, job->created_at),
+    printf("%s  %s  %-14s %-10s %3lld  %s%s%s%s%s\n", job->id,
+           px_time_iso(c->pool, job->created_at),
            job->operation, job->dead ? "dead" : job->state, (long long)job->cost,
            job->email ? job->email : job->user_id, job->provider ? "  " : "",
            job->provider ? job->provider : "", job->error_code ? "  " : "",
@@ -83,7 +84,8 @@ int ctl_jobs_list(ctl *c)
         ctl_say_error("there is no state '%s'; see 'pixshiftctl jobs list --help'", state);
         return CTL_USAGE;
     }
-    if (c->option[CTL_O_LIMIT] && !ctl_number("--limit", c->option[CTL_O_LIMIT], 1, 10000, &limit)) {
+    if (c->option[CTL_O_LIMIT]
+        && !ctl_number("--limit", c->option[CTL_O_LIMIT], 1, 10000, &limit)) {
         return CTL_USAGE;
     }
     if (c->option[CTL_O_USER]) {
@@ -91,7 +93,8 @@ int ctl_jobs_list(ctl *c)
         user_id = err ? NULL : user->id;
     }
     if (err
-        || (err = px_job_admin_list(c->app.db, c->pool, state, user_id, limit, &list, &count)) != NULL) {
+        || (err = px_job_admin_list(c->app.db, c->pool, state, user_id, limit, &list,
+                                    &count)) != NULL) {
         return ctl_fail(err);
     }
     print_list(c, list, count);

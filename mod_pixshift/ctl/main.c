@@ -11,8 +11,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-#define GLOBAL (CTL_BIT(CONF) | CTL_BIT(HTTPD) | CTL_BIT(SETTINGS) | CTL_BIT(DATABASE) | CTL_BIT(HELP) \
-                | CTL_BIT(VERSION))
+#define GLOBAL (CTL_BIT(CONF) | CTL_BIT(HTTPD) | CTL_BIT(SETTINGS) | CTL_BIT(DATABASE) \
+                | CTL_BIT(HELP) | CTL_BIT(VERSION))
 
 typedef struct { const char *name, *value; } option_row;
 
@@ -31,14 +31,16 @@ static void overview(FILE *out)
         fprintf(out, "  %-15s %s\n", cmd->words, cmd->summary);
     }
     fputs("\nThe configuration is read by httpd itself (-f; --httpd names its program) or is what\n"
-          "'config export' printed (-c, or PIXSHIFT_CONFIG in the environment). --database CONNINFO\n"
+          "'config export' printed (-c, or PIXSHIFT_CONFIG in the environment). --database "
+          "CONNINFO\n"
           "connects as somebody else.\n"
           "'pixshiftctl COMMAND --help' tells more about a command.\n", out);
 }
 
 static void explain(const ctl_command *cmd, FILE *out)
 {
-    fprintf(out, "usage: pixshiftctl [-f HTTPD_CONF | -c SETTINGS_JSON] %s%s%s\n\n%s%s\n", cmd->words,
+    fprintf(out, "usage: pixshiftctl [-f HTTPD_CONF | -c SETTINGS_JSON] %s%s%s\n\n%s%s\n",
+            cmd->words,
             *cmd->usage ? " " : "", cmd->usage, cmd->summary, ".");
     if (cmd->help) {
         fprintf(out, "\n%s\n", cmd->help);
@@ -122,7 +124,8 @@ static int unknown_command(ctl *c)
     for (const ctl_command *cmd = ctl_commands; cmd->words; cmd++) {
         size_t len = strlen(c->args[0]);
         if (strncmp(cmd->words, c->args[0], len) == 0 && cmd->words[len] == ' ') {
-            fprintf(stderr, group ? "  %s\n" : "pixshiftctl: say which of these:\n  %s\n", cmd->words);
+            fprintf(stderr, group ? "  %s\n" : "pixshiftctl: say which of these:\n  %s\n",
+                    cmd->words);
             group = true;
         }
     }

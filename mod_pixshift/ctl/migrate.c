@@ -45,13 +45,15 @@ int ctl_migrate(ctl *c)
 {
     const char *sql_dir = c->option[CTL_O_SQL_DIR] ? c->option[CTL_O_SQL_DIR] : PX_SQLDIR;
     int64_t target = -1;
-    bool configured = c->option[CTL_O_CONF] || c->option[CTL_O_SETTINGS] || !c->option[CTL_O_DATABASE];
+    bool configured = c->option[CTL_O_CONF] || c->option[CTL_O_SETTINGS]
+        || !c->option[CTL_O_DATABASE];
     px_err *err = NULL;
 
     if (c->option[CTL_O_DOWN] && !ctl_number("--down", c->option[CTL_O_DOWN], 0, 9999, &target)) {
         return CTL_USAGE;
     }
-    if (configured && ((err = ctl_load_settings(c)) != NULL || (err = ctl_resolve_secrets(c)) != NULL)) {
+    if (configured
+        && ((err = ctl_load_settings(c)) != NULL || (err = ctl_resolve_secrets(c)) != NULL)) {
         return ctl_fail(err);
     }
     if ((err = ctl_open_db(c, false)) != NULL) {
@@ -60,8 +62,8 @@ int ctl_migrate(ctl *c)
     if (c->option[CTL_O_STATUS]) {
         return print_status(c, sql_dir);
     }
-    err = px_migrate(c->app.db, c->pool, sql_dir, (int)target, c->option[CTL_O_APP_ROLE], print_line,
-                     NULL);
+    err = px_migrate(c->app.db, c->pool, sql_dir, (int)target, c->option[CTL_O_APP_ROLE],
+                     print_line, NULL);
     if (!err && configured && target < 0) {
         err = write_profile(c);
     }

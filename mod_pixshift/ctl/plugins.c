@@ -49,8 +49,8 @@ static const char *caps_text(apr_pool_t *pool, const px_plugin_info *info)
 
 static const char *type_name(uint32_t type)
 {
-    static const char *const names[] = {"?", "string", "integer", "boolean", "duration", "size", "URL",
-                                        "one of", "secret"};
+    static const char *const names[] = {"?", "string", "integer", "boolean", "duration", "size",
+                                        "URL", "one of", "secret"};
 
     return names[type <= PXS_OPT_SECRET ? type : 0];
 }
@@ -61,7 +61,8 @@ static bool list_section(ctl *c, const px_plugin_section *section)
 {
     px_plugin_info *info;
     const char *path = px_plugin_path(c->pool, c->settings, section->file);
-    const char *fault = px_plugin_describe(c->pool, path, px_settings_production(c->settings), &info);
+    const char *fault = px_plugin_describe(c->pool, path, px_settings_production(c->settings),
+                                           &info);
 
     if (fault) {
         printf("%-14s %-9s %-22s cannot be used: %s\n", section->name, "?", section->file, fault);
@@ -99,8 +100,8 @@ int ctl_plugin_list(ctl *c)
 
 /* ---- show ---- */
 
-/* A name without a slash that is no file here is one in the folder of plugins: the configuration's where
- * one is given, else the bundled ones'. */
+/* A name without a slash that is no file here is one in the folder of plugins: the
+ * configuration's where one is given, else the bundled ones'. */
 static const char *plugin_file(ctl *c, const char *name)
 {
     char *absolute = realpath(name, NULL);
@@ -115,7 +116,8 @@ static const char *plugin_file(ctl *c, const char *name)
     if (strchr(name, '/')) {
         return name;
     }
-    if ((c->option[CTL_O_CONF] || c->option[CTL_O_SETTINGS]) && (err = ctl_load_settings(c)) != NULL) {
+    if ((c->option[CTL_O_CONF] || c->option[CTL_O_SETTINGS])
+        && (err = ctl_load_settings(c)) != NULL) {
         ctl_fail(err);
     }
     name = dot && strcmp(dot, ".so") == 0 ? name : apr_pstrcat(c->pool, name, ".so", NULL);
@@ -150,7 +152,8 @@ int ctl_plugin_show(ctl *c)
         return ctl_say_error("%s: %s", path, fault);
     }
     printf("%s %s (%s)\n%s\nfile          %s\ncapabilities  %s\n", info->name, info->version,
-           kind_name(info->kind), info->summary ? info->summary : "", path, caps_text(c->pool, info));
+           kind_name(info->kind), info->summary ? info->summary : "", path,
+           caps_text(c->pool, info));
     puts(info->option_count ? "options" : "no options");
     for (int i = 0; i < info->option_count; i++) {
         print_option(&info->options[i]);

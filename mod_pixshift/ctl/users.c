@@ -10,7 +10,8 @@
 
 static bool scope_known(const char *scope)
 {
-    return strcmp(scope, "super") == 0 || strcmp(scope, "support") == 0 || strcmp(scope, "finance") == 0;
+    return strcmp(scope, "super") == 0 || strcmp(scope, "support") == 0
+        || strcmp(scope, "finance") == 0;
 }
 
 static bool check_scope(const ctl *c)
@@ -26,7 +27,8 @@ static bool looks_like_address(const char *text)
 {
     const char *at = strchr(text, '@');
 
-    return at && at != text && strchr(at + 1, '.') && !strpbrk(text, " \t\"<>,;") && strlen(text) <= 254;
+    return at && at != text && strchr(at + 1, '.') && !strpbrk(text, " \t\"<>,;")
+        && strlen(text) <= 254;
 }
 
 static int print_key(ctl *c, const char *user_id)
@@ -108,7 +110,8 @@ int ctl_user_password(ctl *c)
     if (fault) {
         return ctl_say_error("this password cannot be used: %s", fault);
     }
-    if ((err = px_user_set_password(&c->app, c->pool, user->id, password, ctl_actor(c->pool))) != NULL) {
+    if ((err = px_user_set_password(&c->app, c->pool, user->id, password,
+                                    ctl_actor(c->pool))) != NULL) {
         return ctl_fail(err);
     }
     puts("the password is set, all logins of the user are ended");
