@@ -70,6 +70,7 @@ static px_err *choose_tier(px_req *req, px_reply *reply)
     if (err) {
         return err;
     }
+    px_http_forget(req, req->who->user_id);
     px_jw_object(reply->json, NULL);
     px_reply_success(req, reply);
     px_jw_str(reply->json, "pricing_tier", tier->id);

@@ -13,6 +13,20 @@ void px_http_set_authenticator(px_authenticate_fn *fn)
     authenticate = fn;
 }
 
+static px_forget_fn *forget;
+
+void px_http_set_forget(px_forget_fn *fn)
+{
+    forget = fn;
+}
+
+void px_http_forget(px_req *req, const char *user_id)
+{
+    if (forget) {
+        forget(req->app, req->pool, user_id);
+    }
+}
+
 static void note(px_req *req, const char *name, const char *value)
 {
     if (req->notes && value) {

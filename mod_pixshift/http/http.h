@@ -110,6 +110,11 @@ int px_router_list(const px_router *router, const px_route ***list);
  * req->route->creds. Returns NULL with who NULL when nothing was sent. */
 typedef px_err *px_authenticate_fn(px_req *req, px_principal **who);
 void px_http_set_authenticator(px_authenticate_fn *fn);
+/* Likewise account/'s function that drops what caches know of a user; px_http_forget calls it after a
+ * commit that changed what the user's principal says (tier, role, suspension). */
+typedef void px_forget_fn(const px_app *app, apr_pool_t *pool, const char *user_id);
+void px_http_set_forget(px_forget_fn *fn);
+void px_http_forget(px_req *req, const char *user_id);
 /* Always fills the reply (errors are rendered into it). The caller then sends it. */
 void px_http_run(const px_router *router, px_req *req, px_reply *reply);
 /* The host: the client of a waiting reply has gone away. Its Idempotency-Key is free again, so

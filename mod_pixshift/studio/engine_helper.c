@@ -179,6 +179,7 @@ static px_err *check_task(px_work *work, px_helper_task *task)
 {
     task->inputs[0] = work->output;
     task->input_count = 1;
+    close_now(&work->final);            /* of a provider that failed before this one */
     if (px_instance_blocking(px_work_provider(work))) {
         task->verb = PX_HELPER_PROBE;
         return NULL;
@@ -189,7 +190,6 @@ static px_err *check_task(px_work *work, px_helper_task *task)
         && strcmp(task->format, "webp") != 0) {
         task->format = NULL;
     }
-    close_now(&work->final);
     return px_work_file(work, &work->final);
 }
 

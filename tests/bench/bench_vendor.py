@@ -43,10 +43,9 @@ def main():
     ApiKey  file:{folder / 'key'}
     BaseURL {vendor.url}
 </PixShiftPlugin>
-PixShiftProviders generation painter
 PixShiftFreeDaily 1000
 '''
-        with Server(folder / 'px', extra=extra) as server:
+        with Server(folder / 'px', extra=extra, providers={'generation': 'painter'}) as server:
             user = server.sign_up()
             worker, = server.worker_pids()
             before = resident_mb(worker)

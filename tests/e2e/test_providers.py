@@ -15,7 +15,6 @@ CONF = '''
     BaseURL {url}
     Timeout 2s
 </PixShiftPlugin>
-PixShiftProviders transformation painter{more}
 PixShiftEgressAllow "127.0.0.0/8"
 '''
 
@@ -26,7 +25,8 @@ def started(folder, vendor, more, extra=''):
     key = folder / 'vendor.key'
     key.write_text(KEY)
     key.chmod(0o600)
-    return Server(folder / 'px', extra=CONF.format(so=so, key=key, url=vendor.url, more=more) + extra)
+    return Server(folder / 'px', extra=CONF.format(so=so, key=key, url=vendor.url) + extra,
+                  providers={'transformation': 'painter' + more})
 
 
 @pytest.fixture(scope='module')
@@ -39,7 +39,7 @@ def vendor():
 def server(tmp_path_factory, vendor):
     """The vendor first, the bundled provider behind it."""
     with started(tmp_path_factory.mktemp('chain'), vendor, ' local', 'PixShiftFreeDaily 1000\n') as running:
-        running.expect_log(r'PXS3\d{3}', r'PXS6\d{3}')
+        running.expect_log(r'PXS3\d{3}', r'PXS6\d{3}', r'PXS5143')
         yield running
 
 
@@ -47,13 +47,21 @@ def server(tmp_path_factory, vendor):
 def alone(tmp_path_factory, vendor):
     """The vendor only."""
     with started(tmp_path_factory.mktemp('alone'), vendor, '', 'PixShiftFreeDaily 1000\nPixShiftJobDeadline 20s\n') as running:
-        running.expect_log(r'PXS3\d{3}', r'PXS6\d{3}')
+        running.expect_log(r'PXS3\d{3}', r'PXS6\d{3}', r'PXS5143')
         yield running
+
+
+def fresh_worker(server):
+    """A worker whose circuit breakers remember nothing of the test before."""
+    old = server.worker_pids()
+    server.kill_worker()
+    wait_for(lambda: server.worker_pids() and server.worker_pids() != old, 10, what='the next worker')
 
 
 def run(server, vendor, *script, user=None):
     """One transformation while the vendor follows the script; returns its final state and the calls made."""
     user = user or server.sign_up()
+    fresh_worker(server)
     vendor.script, vendor.calls[:], vendor.faults[:] = list(script), [], []
     image = user.upload(photo()).json()['imageUrl']
     reply = user.post('/api/transformations', headers={'Prefer': 'wait=40'}, json={

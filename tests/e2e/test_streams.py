@@ -15,7 +15,7 @@ STREAMS, WAITS = 500, 200
 @pytest.fixture(scope='module')
 def narrow(tmp_path_factory):
     """One child with ten request threads; the worker is away, so that jobs stay queued."""
-    with Server(tmp_path_factory.mktemp('narrow'), servers=1, limit=1, threads=10, worker='off',
+    with Server(tmp_path_factory.mktemp('narrow'), servers=1, limit=4, threads=10, workers=10, worker='off',
                 extra='PixShiftFreeDaily 1000\nPixShiftStreams 2000') as running:
         yield running
 
@@ -157,8 +157,13 @@ def test_graceful_ends_streams_kindly(narrow):
     job = user.post('/api/transformations', json={
         'imageUrl': image, 'transformationTypeId': user.type_id('Sepia')}).json()['transformation']['id']
     sock = open_request(narrow, f'/api/v1/jobs/{job}/events', user.headers)
-    assert b'200 OK' in sock.recv(4096)
-    narrow.graceful()
     sock.settimeout(15)
-    assert b'retry:' in read_all(sock), 'clients are told when to come back'
+    text = b''
+    while b'job.queued' not in text:
+        text += sock.recv(4096)
+    narrow.graceful()
+    text += read_all(sock)
+    assert b'200 OK' in text and b'event: job.queued' in text
+    assert b'retry:' in text, 'clients are told when to come back'
+    assert text.endswith(b'0\r\n\r\n'), 'the stream ends in order'
     wait_for(narrow.ready, 20)

@@ -28,11 +28,13 @@ from pg import PrivatePostgres
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 PREFIX = pathlib.Path(os.environ.get('PIXSHIFT_PREFIX', SOURCE / '.quickstart/test-prefix'))
 WEB_USER = 'www-data' if os.getuid() == 0 else None
+OPERATIONS = ['transformation', 'tryon', 'generation', 'enhancement']
 PASSWORD = 'correct horse battery staple'
 
 # Lines that any server may log in a healthy run.
 HARMLESS = [
     r'AH00489|AH00094|AH00491|AH00493|AH00488|AH02282|AH00492',   # start, stop, graceful notices
+    r'AH10159|AH00161|AH00485',                                   # all threads busy, as tests want it
     r'\[pixshift:(info|notice|debug)\]',
 ]
 
@@ -112,10 +114,7 @@ PixShiftPasswordCost 4
 PixShiftStorage disk
 PixShiftMail outbox
 PixShiftSMS outbox
-PixShiftProviders transformation local
-PixShiftProviders tryon local
-PixShiftProviders generation local
-PixShiftProviders enhancement local
+{providers}
 PixShiftRateLimit ip ip requests 100000 1min
 PixShiftRateLimit key key requests 1000000 1h
 PixShiftRateLimit user-jobs user jobs 100000 1d
@@ -178,11 +177,12 @@ class Server:
     """See the top. `extra` are more httpd directives; `env` goes to httpd and the worker."""
 
     def __init__(self, folder, extra='', load='', env=None, mpm='event', worker='embedded',
-                 servers=2, threads=16, limit=16, workers=None, start=True):
+                 servers=2, threads=16, limit=16, workers=None, providers=None, start=True):
         self.dir = pathlib.Path(folder)
         self.extra, self.load, self.env, self.mpm, self.worker = extra, load, env or {}, mpm, worker
         self.servers, self.threads, self.limit = servers, threads, limit
         self.workers = workers or servers * threads
+        self.providers = {name: 'local' for name in OPERATIONS} | (providers or {})
         self.port = free_port()
         self.url = f'http://127.0.0.1:{self.port}'
         self.expected_log = []
@@ -234,7 +234,8 @@ class Server:
         self.conf.write_text(CONF.format(
             dir=self.dir, port=self.port, user_lines=user_lines, modules=apxs('LIBEXECDIR'),
             prefix=PREFIX, dsn=self.dsn, worker=self.worker, extra=self.extra, load=self.load,
-            mpm=self.mpm, mpm_lines=mpm_lines))
+            mpm=self.mpm, mpm_lines=mpm_lines, providers='\n'.join(
+                f'PixShiftProviders {name} {chain}' for name, chain in self.providers.items())))
 
     def start(self):
         env = {**os.environ, **self.env}
