@@ -718,7 +718,7 @@ BEGIN
            cancel_requested = NULL, error_code = NULL, error_message = NULL, completed_at = NULL,
            started_at = NULL, processing_time_ms = NULL, updated_at = at, last_seq = last_seq + 1
      WHERE id = p_id;
-    UPDATE pixshift.dead_letters SET redriven_at = at WHERE job_id = p_id AND redriven_at IS NULL;
+    UPDATE pixshift.dead_letters SET redriven_at = pixshift.now() WHERE job_id = p_id AND redriven_at IS NULL;
     INSERT INTO pixshift.job_events VALUES (p_id, j.last_seq + 1, 'job.queued', '{"again":true}', at);
     PERFORM pg_notify('pixshift_job', p_id || ' queued');
 END

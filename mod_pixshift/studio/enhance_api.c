@@ -106,7 +106,7 @@ static px_err *image_ref(px_req *req, const enhance_in *in, px_image_ref *ref)
 {
     const px_part *file = studio_file_part(req, "image"), *other = studio_file_part(req, "image_url");
     int given = !!in->image + !!in->image_url + !!file + !!other;
-    ref->role = "image";
+    ref->role = "input";
     ref->field = in->image_url || other ? "image_url" : "image";
     ref->value = in->image ? in->image : in->image_url;
     ref->part = file ? file : other;

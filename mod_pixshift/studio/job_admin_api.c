@@ -104,9 +104,11 @@ static px_err *retry_body(px_conn *conn, apr_pool_t *pool, void *baton)
 {
     const change_in *in = baton;
     bool transformation = strcmp(in->job->operation, "transformation") == 0;
-    px_err *err = px_job_change_redrive(conn, pool, in->job->id,
-                                        transformation ? PX_SCOPE_TRANSFORMATION : PX_SCOPE_ANY,
-                                        px_set_int(in->req->app->settings, PX_S_JOB_DEADLINE));
+    px_err *err = studio_retry_check(in->req, in->job);
+    if (!err)
+        err = px_job_change_redrive(conn, pool, in->job->id,
+                                    transformation ? PX_SCOPE_TRANSFORMATION : PX_SCOPE_ANY,
+                                    px_set_int(in->req->app->settings, PX_S_JOB_DEADLINE));
     return err ? err
                : px_audit_add(conn, pool, in->req, "job.retry", "JOB", in->job->id,
                               apr_psprintf(pool, "{\"state\":\"%s\"}", in->job->state),

@@ -18,7 +18,7 @@ px_ref_kind px_ref_classify(const char *base_url, const char *value, const char 
 
 typedef struct {
     const char *field;          /* as the route calls it (snake_case), for refusals */
-    const char *role;           /* as the provider is told */
+    const char *role;           /* person, top, bottom, input: as providers are told */
     const char *value;          /* NULL when there is a part */
     const px_part *part;        /* NULL when there is a value */
     const char *retention;      /* of the job */

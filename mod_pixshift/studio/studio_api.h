@@ -37,6 +37,8 @@ px_err *studio_credit_words(px_req *req, px_err *err);
 px_err *studio_job_param(px_req *req, const char *name, const char *operation, px_job **job);
 /* The owner's cancel: CONFLICT when it has ended already. The job as it is then. */
 px_err *studio_cancel(px_req *req, px_job **job);
+/* CONFLICT unless the job ended badly: only then it may run again. */
+px_err *studio_retry_check(px_req *req, const px_job *job);
 px_err *studio_retry(px_req *req, px_job **job);
 /* ?status in the dialect's words; *state NULL = not given. */
 px_err *studio_state_filter(px_req *req, const char *word, const char **state);

@@ -101,9 +101,20 @@ px_err *studio_cancel(px_req *req, px_job **job)
     return err ? err : px_job_for(req, (*job)->id, job);
 }
 
+px_err *studio_retry_check(px_req *req, const px_job *job)
+{
+    if (px_job_ended(job) && strcmp(job->state, "succeeded") != 0)
+        return NULL;
+    return px_err_with(px_error_say(req->pool, PX_E_CONFLICT,
+                                    "Only a job that failed or was canceled can be run again."),
+                       "status", px_job_state_word(req->dialect, job->state));
+}
+
 px_err *studio_retry(px_req *req, px_job **job)
 {
-    px_err *err = studio_credit_words(req, px_job_redo(req, *job));
+    px_err *err = studio_retry_check(req, *job);
+    if (!err)
+        err = studio_credit_words(req, px_job_redo(req, *job));
     return err ? err : px_job_for(req, (*job)->id, job);
 }
 

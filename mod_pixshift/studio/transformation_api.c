@@ -70,7 +70,7 @@ static px_err *image_ref(px_req *req, const create_in *in, px_image_ref *ref)
 {
     const px_part *file = studio_file_part(req, "image"), *other = studio_file_part(req, "image_url");
     int given = !!in->image_url + !!in->image_id + !!in->image + !!file + !!other;
-    ref->role = "image";
+    ref->role = "input";
     ref->field = in->image_id ? "image_id" : in->image || file ? "image" : "image_url";
     ref->value = in->image_id ? in->image_id : in->image ? in->image : in->image_url;
     ref->part = file ? file : other;

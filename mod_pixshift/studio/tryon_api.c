@@ -54,11 +54,11 @@ static const px_field create_fields[] = {
     {NULL, PX_F_STRING, false, 0, 0, NULL, 0},
 };
 
-static px_err *add_input(px_req *req, const char *field, const char *value, px_job_spec *spec,
-                         px_job_input *inputs)
+static px_err *add_input(px_req *req, const char *field, const char *role, const char *value,
+                         px_job_spec *spec, px_job_input *inputs)
 {
     /* What was only sent for this job is not kept with the result. */
-    px_image_ref ref = {.field = field, .role = field, .value = value,
+    px_image_ref ref = {.field = field, .role = role, .value = value,
                         .part = studio_file_part(req, field), .retention = "ephemeral"};
     return ref.value || ref.part ? px_resolve_image(req, &ref, &inputs[spec->input_count++]) : NULL;
 }
@@ -80,11 +80,11 @@ px_err *studio_tryon_create_api(px_req *req, px_reply *reply)
     if (!err)
         err = px_prompt_compose(req->app->db, req->pool, full ? "full_outfit" : "top_only", &spec.prompt);
     if (!err)
-        err = add_input(req, "user_image", in.user_image, &spec, inputs);
+        err = add_input(req, "user_image", "person", in.user_image, &spec, inputs);
     if (!err)
-        err = add_input(req, "top_image", in.top_image, &spec, inputs);
+        err = add_input(req, "top_image", "top", in.top_image, &spec, inputs);
     if (!err)
-        err = add_input(req, "bottom_image", in.bottom_image, &spec, inputs);
+        err = add_input(req, "bottom_image", "bottom", in.bottom_image, &spec, inputs);
     if (err)
         return err;
     spec.params = full ? "{\"mode\":\"full\"}" : "{\"mode\":\"top\"}";
