@@ -166,13 +166,14 @@ static void log_error(px_req *req, const px_err *err, const px_err_row *row, int
 {
     const char *who = req->who && req->who->user_id ? req->who->user_id : "-";
     const char *id = req->request_id ? req->request_id : "-";
-    if (err->cause || status >= 500) {
+    /* Only what has an id of its own concerns the admin: a forged token must not fill the log. */
+    if (err->log_id || status >= 500) {
         px_log(status >= 500 ? PX_LOG_ERROR : PX_LOG_WARN, err->log_id ? err->log_id : "PXS4000",
                "%s %s: %d %s: %s [request %s, user %s]", req->method, req->path, status, row->name,
                err->cause ? err->cause : err->text, id, who);
     } else {
         px_log(PX_LOG_INFO, "PXS4001", "%s %s: %d %s: %s [request %s, user %s]", req->method,
-               req->path, status, row->name, err->text, id, who);
+               req->path, status, row->name, err->cause ? err->cause : err->text, id, who);
     }
 }
 
