@@ -89,7 +89,7 @@ px_err *px_prompt_compose(px_db *db, apr_pool_t *pool, const char *type, const c
     if (err)
         return err;
     *text = px_rows_str(rows, 0, 0);
-    return *text ? NULL : px_error(pool, PX_E_NO_PROVIDER, "PXS6020", "no prompt of type %s is active", type);
+    return *text ? NULL : px_error(pool, PX_E_NO_PROVIDER, "PXS6084", "no prompt of type %s is active", type);
 }
 
 px_err *px_prompt_add(px_conn *conn, apr_pool_t *pool, const px_prompt *prompt, const char **id)

@@ -96,7 +96,7 @@ static void mark_downloaded(px_req *req, void *baton)
     px_err *err = px_image_downloaded(req->app->db, req->pool, sent->image_id,
                                       px_set_int(req->app->settings, PX_S_DELETE_AFTER_DOWNLOAD));
     if (err)
-        px_log(PX_LOG_WARN, "PXS6011", "the download of image %s could not be noted: %s", sent->image_id,
+        px_log(PX_LOG_WARN, "PXS6081", "the download of image %s could not be noted: %s", sent->image_id,
                err->cause ? err->cause : err->text);
 }
 
@@ -213,7 +213,7 @@ static px_err *encode_result(px_req *req, const px_job *job, const text_sink *si
     if (temporary)
         (void)unlink(path);
     if (!good)
-        return px_error(req->pool, PX_E_UNAVAILABLE, "PXS6012", "%s cannot be read: %s", path, strerror(why));
+        return px_error(req->pool, PX_E_UNAVAILABLE, "PXS6082", "%s cannot be read: %s", path, strerror(why));
     if (len > BASE64_MOST)
         return px_err_with_number(px_error_say(req->pool, PX_E_CONFLICT, "The image is too large for this "
                                                "form; download it instead."),
@@ -239,11 +239,11 @@ px_err *studio_send_base64(px_req *req, px_reply *reply, const char *key, const 
     if (err)
         return err;
     if (!put_text(&sink, head, strlen(head)))
-        err = px_error(req->pool, PX_E_UNAVAILABLE, "PXS6013", "%s cannot be written", path);
+        err = px_error(req->pool, PX_E_UNAVAILABLE, "PXS6083", "%s cannot be written", path);
     if (!err)
         err = encode_result(req, job, &sink);
     if (!err && !put_text(&sink, "\"}", 2))
-        err = px_error(req->pool, PX_E_UNAVAILABLE, "PXS6013", "%s cannot be written", path);
+        err = px_error(req->pool, PX_E_UNAVAILABLE, "PXS6083", "%s cannot be written", path);
     close(sink.fd);
     if (err)
         return err;

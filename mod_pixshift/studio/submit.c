@@ -22,7 +22,7 @@ px_err *studio_spec_begin(px_req *req, const char *operation, const char *cost_n
     spec->retention = retention ? retention : "ephemeral";
     spec->cost = px_settings_cost(s, cost_name);
     if (spec->cost < 0)
-        return px_error(req->pool, PX_E_NO_PROVIDER, "PXS6010", "no PixShiftCost is configured for %s",
+        return px_error(req->pool, PX_E_NO_PROVIDER, "PXS6080", "no PixShiftCost is configured for %s",
                         cost_name);
     return NULL;
 }
