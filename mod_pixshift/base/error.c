@@ -3,6 +3,7 @@
 
 #include <apr_strings.h>
 #include <stdio.h>
+#include <string.h>
 
 static const px_err_row rows[PX_E_COUNT] = {
 #define PX_ERR(id, code, v1_code, status, v1_status, category, retry, text) \
@@ -29,6 +30,10 @@ static const char *format(apr_pool_t *pool, const char *fmt, va_list ap)
         vsnprintf(text, (size_t)len + 1, fmt, again);
     }
     va_end(again);
+    /* Messages of libraries end with a newline. */
+    for (size_t end = strlen(text); end > 0 && (text[end - 1] == '\n' || text[end - 1] == ' '); end--) {
+        text[end - 1] = '\0';
+    }
     return text;
 }
 

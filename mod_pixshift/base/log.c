@@ -73,6 +73,9 @@ void px_log(px_log_level level, const char *log_id, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(message, sizeof(message), fmt, ap);
     va_end(ap);
+    for (size_t end = strlen(message); end > 0 && message[end - 1] == '\n'; end--) {
+        message[end - 1] = '\0';        /* messages of libraries end with a newline */
+    }
     prefix = (size_t)snprintf(line, 48, "%.40s: ", log_id);
     escape(line + prefix, sizeof(line) - prefix, message);
     current_sink(current_baton, level, line);
