@@ -19,12 +19,14 @@ px_err *px_job_change_charge(px_conn *conn, apr_pool_t *pool, const char *id, px
 {
     px_rows *rows = NULL;
     px_err *err = px_conn_query(conn, pool, &rows,
-                                "SELECT h.id, h.captured, h.refunded FROM pixshift.jobs j JOIN pixshift.holds "
-                                "h ON h.id = j.hold_id WHERE j.id = $1::uuid FOR UPDATE OF h", "s", id);
+                                "SELECT h.id, h.captured, h.refunded FROM pixshift.jobs j "
+                                "JOIN pixshift.holds h ON h.id = j.hold_id WHERE j.id = $1::uuid "
+                                "FOR UPDATE OF h", "s", id);
     if (err)
         return err;
     *charge = (px_job_charge){0};
     if (px_rows_count(rows) > 0)
-        *charge = (px_job_charge){px_rows_str(rows, 0, 0), px_rows_int(rows, 0, 1), px_rows_int(rows, 0, 2)};
+        *charge = (px_job_charge){px_rows_str(rows, 0, 0), px_rows_int(rows, 0, 1),
+                                  px_rows_int(rows, 0, 2)};
     return NULL;
 }

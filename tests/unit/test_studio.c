@@ -17,7 +17,8 @@ static px_ref_kind kind(const char *value)
 START_TEST(own_addresses_are_known_by_their_prefix)
 {
     const char *rest;
-    ck_assert_int_eq(px_ref_classify(BASE, BASE "/api/files/uploads/u/i.jpg?expires=1", &rest), PX_REF_OWN_URL);
+    ck_assert_int_eq(px_ref_classify(BASE, BASE "/api/files/uploads/u/i.jpg?expires=1", &rest),
+                     PX_REF_OWN_URL);
     ck_assert_str_eq(rest, "uploads/u/i.jpg?expires=1");
     ck_assert_int_eq(px_ref_classify(BASE "/", "/api/files/k", &rest), PX_REF_OWN_URL);
     ck_assert_str_eq(rest, "k");
