@@ -99,6 +99,9 @@ static inline request_rec *px_req_rec(const px_req *req)
     return (request_rec *)req->host;
 }
 
+/* request_id.c */
+const char *px_request_id(request_rec *r);
+
 /* worker_spawn.c */
 void px_worker_start(apr_pool_t *pconf, server_rec *s, px_host *host);
 

@@ -1,17 +1,14 @@
 /* Requests: the URL space, the adapter from request_rec to px_req, the handler. */
 #include "host.h"
-#include "base/id.h"
 #include "net/net.h"
 #include "send.h"
 #include "stream.h"
 
 #include <apr_strings.h>
-#include <apr_lib.h>
 
 APLOG_USE_MODULE(pixshift);
 
 #define HANDLER "pixshift"
-#define REQUEST_ID_MAX 128
 
 /* ---- hooks ----------------------------------------------------------------------------------- */
 
@@ -116,18 +113,6 @@ static long read_body(px_req *req, char *buf, size_t size, px_err **err)
     return (long)len;
 }
 
-/* The client's own id when it can do no harm in logs and headers, else a new one. */
-static const char *request_id(request_rec *r)
-{
-    const char *given = apr_table_get(r->headers_in, "X-Request-Id");
-    size_t len = given ? strlen(given) : 0;
-    bool fine = len > 0 && len <= REQUEST_ID_MAX;
-    for (size_t i = 0; fine && i < len; i++) {
-        fine = apr_isalnum(given[i]) || strchr("._-", given[i]);
-    }
-    return fine ? given : px_uuid7(r->pool);
-}
-
 static int64_t content_length(const request_rec *r)
 {
     const char *length = apr_table_get(r->headers_in, "Content-Length");
@@ -149,7 +134,7 @@ px_err *px_req_make(request_rec *r, px_host *host, px_req **out)
     req->headers_in = r->headers_in;
     req->client_ip = r->useragent_ip;
     req->https = strcmp(ap_http_scheme(r), "https") == 0;
-    req->request_id = request_id(r);
+    req->request_id = px_request_id(r);
     req->content_length = content_length(r);
     req->params = apr_table_make(r->pool, 4);
     req->notes = apr_table_make(r->pool, 8);
