@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/id.h"
+#include "base/log.h"
 #include "config/settings.h"
 
 #include <apr_strings.h>
@@ -145,10 +146,17 @@ static px_err *verify_token(px_req *req, const char *token, px_jwt_claims *claim
     const account_secrets *secrets;
     px_err *err = account_secrets_get(req->app, req->pool, &secrets);
 
-    if (!err) {
-        err = px_jwt_verify(req->pool, secrets->jwt, token, px_now(), claims);
+    if (err) {
+        return err;
     }
-    return err || px_uuid_valid(claims->sid) ? err : invalid(req);
+    err = px_jwt_verify(req->pool, secrets->jwt, token, px_now(), claims);
+    if (err) {
+        /* Whoever sends rubbish shall not fill the error log with it. */
+        px_log(PX_LOG_DEBUG, "PXS7016", "an access token was refused: %s",
+               err->cause ? err->cause : err->text);
+        return px_error(req->pool, err->id, NULL, NULL);
+    }
+    return px_uuid_valid(claims->sid) ? NULL : invalid(req);
 }
 
 /* What is cached is that this very token was verified: its signature costs five times the rest. */

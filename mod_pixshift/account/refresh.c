@@ -160,8 +160,8 @@ px_err *account_refresh_run(const px_app *app, apr_pool_t *pool, const px_req *r
     px_sha256(in->token, strlen(in->token), r.hash);
     account_fingerprint(in->user_agent, in->ip, r.fingerprint);
     err = px_db_tx(app->db, pool, body, &r);
-    if (!err && px_failpoint("refresh_rotated")) {
-        return px_error(pool, PX_E_UNAVAILABLE, "PXS7013", "fail-point refresh_rotated");
+    if (!err && px_failpoint("cm19_refresh_rotated")) {
+        return px_error(pool, PX_E_UNAVAILABLE, "PXS7013", "fail-point cm19_refresh_rotated");
     }
     return err ? err : refusal(&r, pool);
 }

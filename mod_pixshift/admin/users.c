@@ -5,6 +5,7 @@
 
 #include "account/user.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/id.h"
 #include "credit/credit.h"
 
@@ -232,6 +233,9 @@ static px_err *grant_body(px_conn *conn, apr_pool_t *pool, void *baton)
                                       PX_SCOPE_ANY, grant->expires_at, grant->key, "admin",
                                       grant->actor.admin_id, grant->note)) != NULL) {
         return err;
+    }
+    if (px_failpoint("cm23_admin_adjustment")) {
+        return px_error(pool, PX_E_UNAVAILABLE, "PXS7100", "fail-point cm23_admin_adjustment");
     }
     return px_audit_put(conn, pool, &grant->actor, "user.credits.add", "USER", user->id, NULL,
                         grant_json(pool, grant));
