@@ -38,7 +38,7 @@ void px_conn_params(const px_db *db, const char **keywords, const char **values)
 #undef PARAM
 }
 
-static void quiet_notice(void *baton, const char *message)
+void px_conn_notice(void *baton, const char *message)
 {
     size_t len = strlen(message);
 
@@ -91,7 +91,7 @@ px_err *px_conn_open(px_db *db, apr_pool_t *pool, px_conn **out)
                        PQerrorMessage(conn->pg));
         err->retry_after = 1;
     } else {
-        PQsetNoticeProcessor(conn->pg, quiet_notice, NULL);
+        PQsetNoticeProcessor(conn->pg, px_conn_notice, NULL);
         err = set_up_session(conn, pool);
     }
     if (err) {

@@ -54,6 +54,8 @@ px_err *px_conn_sync_clock(px_conn *conn, apr_pool_t *pool);
 px_err *px_conn_check_schema(px_conn *conn, apr_pool_t *pool);
 /* The connection parameters of a pool, for PQconnect*Params: arrays of DB_PARAMS entries. */
 #define DB_PARAMS 12
+/* libpq's notices go to the log, never to standard error by themselves. */
+void px_conn_notice(void *baton, const char *message);
 void px_conn_params(const px_db *db, const char **keywords, const char **values);
 
 /* pool.c */

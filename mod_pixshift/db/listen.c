@@ -43,6 +43,9 @@ static void start(px_listener *l)
 
     px_conn_params(l->db, keywords, values);
     l->pg = PQconnectStartParams(keywords, values, 1);
+    if (l->pg) {
+        PQsetNoticeProcessor(l->pg, px_conn_notice, NULL);
+    }
     l->state = CONNECTING;
     l->since = px_monotonic();
     l->poll = PGRES_POLLING_WRITING;

@@ -182,28 +182,61 @@ static bool copy_body(px_transfer *t, int fd)
     return n == 0;
 }
 
-/* Temporary file in the same folder, flushed, then renamed: readers see the old object or the new
+/* A file without a name vanishes with a process that dies while writing it. File systems that have none
+ * of these (*named is set) get a temporary name. */
+static int open_temporary(const target *where, const char *name, bool *named)
+{
+    int fd = openat(where->folder, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0640);
+
+    *named = fd < 0;
+    if (*named) {
+        fd = openat(where->folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+    }
+    return fd;
+}
+
+/* Gives the finished file its name; replaces an object of that name in one step. */
+static bool place(const target *where, int fd, const char *temp, bool *named)
+{
+    char self[40];
+
+    if (!*named) {
+        snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+        if (linkat(AT_FDCWD, self, where->folder, where->name, AT_SYMLINK_FOLLOW) == 0) {
+            return true;
+        }
+        if (errno != EEXIST || linkat(AT_FDCWD, self, where->folder, temp, AT_SYMLINK_FOLLOW) != 0) {
+            return false;
+        }
+        *named = true;
+    }
+    if (renameat(where->folder, temp, where->folder, where->name) != 0) {
+        return false;
+    }
+    *named = false;
+    return true;
+}
+
+/* A temporary file in the same folder, flushed, then named: readers see the old object or the new
  * one, also after a power cut. */
 static bool write_object(px_transfer *t, const target *where)
 {
     const char *temp = apr_pstrcat(t->pool, ".px-", px_token(t->pool, 12), ".tmp", NULL);
-    int fd = openat(where->folder, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-                    0640);
+    bool named;
+    int fd = open_temporary(where, temp, &named);
     bool fine;
 
     if (fd < 0) {
         return false;
     }
-    fine = copy_body(t, fd) && (!where->sync || fsync(fd) == 0);
-    fine = close(fd) == 0 && fine;
-    fine = fine && renameat(where->folder, temp, where->folder, where->name) == 0
-           && (!where->sync || fsync(where->folder) == 0);
-    if (!fine) {
+    fine = copy_body(t, fd) && (!where->sync || fsync(fd) == 0) && place(where, fd, temp, &named);
+    if (named) {
         int saved = errno;
         unlinkat(where->folder, temp, 0);
         errno = saved;
     }
-    return fine;
+    fine = close(fd) == 0 && fine;
+    return fine && (!where->sync || fsync(where->folder) == 0);
 }
 
 static px_err *put(px_transfer *t, target *where)

@@ -29,7 +29,9 @@ class Load:
         self.jobs, self.faults = {}, []
 
     def image(self):
-        return self.user.upload(photo(120, 120)).json()['imageUrl']
+        reply = self.user.upload(photo(120, 120))
+        assert reply.status_code == 200, reply.text + self.server.log_tail()
+        return reply.json()['imageUrl']
 
     def run(self, threads):
         body = {'imageUrl': self.image(), 'transformationTypeId': self.user.type_id('Vivid Colours')}
