@@ -21,6 +21,9 @@ px_err *px_audit_put(px_conn *conn, apr_pool_t *pool, const px_audit_actor *acto
                      const char *action, const char *entity_type, const char *entity_id,
                      const char *old_json, const char *new_json);
 
+/* AUTH_FORBIDDEN unless the caller's admin role is super or one of `allowed` ("support|finance"). */
+px_err *px_admin_require(px_req *req, const char *allowed);
+
 extern const px_route px_admin_routes[];
 
 #endif

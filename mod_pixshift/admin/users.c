@@ -33,6 +33,11 @@ px_err *admin_require(px_req *req, const char *allowed)
     return px_error_say(req->pool, PX_E_AUTH_FORBIDDEN, "Your admin role does not include this.");
 }
 
+px_err *px_admin_require(px_req *req, const char *allowed)
+{
+    return admin_require(req, allowed);
+}
+
 /* The user named by the path; both spellings of the parameter occur. */
 static const char *user_param(px_req *req)
 {

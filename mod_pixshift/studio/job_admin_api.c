@@ -136,11 +136,13 @@ static px_err *refund_body(px_conn *conn, apr_pool_t *pool, void *baton)
                               change_json(pool, in, in->job->state));
 }
 
-static px_err *change(px_req *req, px_reply *reply, px_db_tx_body *body)
+static px_err *change(px_req *req, px_reply *reply, const char *who, px_db_tx_body *body)
 {
     change_in in = {.req = req};
     px_job *job;
-    px_err *err = px_validate(req, change_fields, &in);
+    px_err *err = px_admin_require(req, who);
+    if (!err)
+        err = px_validate(req, change_fields, &in);
     if (!err)
         err = studio_job_param(req, "jobId", NULL, &job);
     if (err)
@@ -162,20 +164,22 @@ static px_err *change(px_req *req, px_reply *reply, px_db_tx_body *body)
 /* POST /api/v1/admin/jobs/{jobId}/retry */
 px_err *studio_job_admin_retry_api(px_req *req, px_reply *reply)
 {
-    return change(req, reply, retry_body);
+    return change(req, reply, "support", retry_body);
 }
 
 /* POST /api/v1/admin/jobs/{jobId}/refund */
 px_err *studio_job_admin_refund_api(px_req *req, px_reply *reply)
 {
-    return change(req, reply, refund_body);
+    return change(req, reply, "support|finance", refund_body);
 }
 
 /* POST /api/v1/admin/jobs/{jobId}/cancel */
 px_err *studio_job_admin_cancel_api(px_req *req, px_reply *reply)
 {
     px_job *job;
-    px_err *err = studio_job_param(req, "jobId", NULL, &job);
+    px_err *err = px_admin_require(req, "support");
+    if (!err)
+        err = studio_job_param(req, "jobId", NULL, &job);
     if (!err)
         err = studio_cancel(req, &job);
     if (err)

@@ -163,7 +163,9 @@ static px_err *create_body(px_conn *conn, apr_pool_t *pool, void *baton)
 px_err *studio_prompt_create_api(px_req *req, px_reply *reply)
 {
     prompt_in in = {.req = req};
-    px_err *err = px_validate(req, create_fields, &in);
+    px_err *err = px_admin_require(req, "");
+    if (!err)
+        err = px_validate(req, create_fields, &in);
     if (!err)
         err = px_db_tx(req->app->db, req->pool, create_body, &in);
     if (err)
@@ -205,7 +207,9 @@ static px_err *update_body(px_conn *conn, apr_pool_t *pool, void *baton)
 static px_err *change(px_req *req, px_reply *reply, px_db_tx_body *body, const px_field *fields)
 {
     prompt_in in = {.req = req};
-    px_err *err = fields ? px_validate(req, fields, &in) : NULL;
+    px_err *err = px_admin_require(req, "");
+    if (!err && fields)
+        err = px_validate(req, fields, &in);
     if (!err && !px_uuid_valid(px_param(req, "promptId")))
         err = px_error_say(req->pool, PX_E_NOT_FOUND, "There is no such prompt.");
     if (!err)

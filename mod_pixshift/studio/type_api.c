@@ -118,7 +118,9 @@ static px_err *answer(px_req *req, px_reply *reply, const char *id)
 px_err *studio_type_create_api(px_req *req, px_reply *reply)
 {
     type_in in = {.req = req, .description = "", .enabled = true};
-    px_err *err = px_validate(req, create_fields, &in);
+    px_err *err = px_admin_require(req, "");
+    if (!err)
+        err = px_validate(req, create_fields, &in);
     if (!err)
         err = px_db_tx(req->app->db, req->pool, create_body, &in);
     return err ? err : answer(req, reply, in.id);
@@ -166,7 +168,9 @@ static px_err *no_type(px_req *req)
 px_err *studio_type_update_api(px_req *req, px_reply *reply)
 {
     type_in in = {.req = req, .id = px_param(req, "id")};
-    px_err *err = px_validate(req, update_fields, &in);
+    px_err *err = px_admin_require(req, "");
+    if (!err)
+        err = px_validate(req, update_fields, &in);
     if (!err && !px_uuid_valid(in.id))
         err = no_type(req);
     if (!err)
@@ -198,8 +202,10 @@ static px_err *delete_body(px_conn *conn, apr_pool_t *pool, void *baton)
 px_err *studio_type_delete_api(px_req *req, px_reply *reply)
 {
     type_in in = {.req = req, .id = px_param(req, "id")};
-    px_err *err = px_uuid_valid(in.id) ? px_db_tx(req->app->db, req->pool, delete_body, &in)
-                                       : no_type(req);
+    px_err *err = px_admin_require(req, "");
+    if (!err)
+        err = px_uuid_valid(in.id) ? px_db_tx(req->app->db, req->pool, delete_body, &in)
+                                   : no_type(req);
     if (err)
         return err;
     px_type_list_changed(req);

@@ -299,3 +299,17 @@ def test_admin_retry(tmp_path):
         again = admin.post(f"/api/v1/admin/jobs/{made['job_id']}/retry", json={'reason': 'asked for'})
         assert again.status_code == 200 and again.json()['job']['state'] == 'queued', again.text + server.log_tail(3)
         assert server.violations() == []
+
+
+def test_what_admin_roles_include(server, user):
+    """Support works with jobs, finance with money, super with everything."""
+    support, finance = server.admin('support'), server.admin('finance')
+    job = transform(user).json()['transformation']['id']
+    kind = {'name': 'Fresco', 'promptTemplate': 'Paint it.'}
+    for who in (support, finance):
+        assert who.post('/api/admin/transformation-types', json=kind).status_code == 403
+        assert who.post('/api/v1/admin/prompts', json={'type': 'system', 'content': 'x'}).status_code == 403
+        assert who.get('/api/admin/transformation-types').status_code == 200
+    assert finance.post(f'/api/v1/admin/jobs/{job}/retry', json={}).status_code == 403
+    assert support.post(f'/api/v1/admin/jobs/{job}/retry', json={}).status_code == 409
+    assert finance.post(f'/api/v1/admin/jobs/{job}/refund', json={}).status_code == 200
