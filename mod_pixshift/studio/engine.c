@@ -7,8 +7,10 @@
 #include "base/log.h"
 #include "cache/cache.h"
 #include <apr_strings.h>
+#include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define USEC 1000000LL
@@ -212,7 +214,7 @@ static px_err *heartbeat(px_engine *engine)
     px_lease *list;
     int count;
     px_err *err;
-    if (engine->count == 0 && !engine->hungry) {
+    if (engine->count == 0 && !engine->doubtful) {
         return NULL;
     }
     err = px_engine_store_heartbeat(engine->db, engine->turn_pool, engine->worker,
@@ -220,6 +222,7 @@ static px_err *heartbeat(px_engine *engine)
     if (!err) {
         compare_leases(engine, list, count, &err);
     }
+    engine->doubtful = err != NULL;
     return err;
 }
 
@@ -318,11 +321,14 @@ static px_err *claim(px_engine *engine)
     limit = limit < engine->batch ? limit : engine->batch;
     err = px_engine_store_claim(engine->db, engine->turn_pool, engine->worker, limit,
                                 px_set_int(engine->app->settings, PX_S_JOB_LEASE), &list, &count);
-    if (err) {
-        return err;
+    if (!err && count > 0 && px_failpoint("cm05_claimed")) {
+        err = px_error(engine->turn_pool, PX_E_UNAVAILABLE, NULL, "fail-point cm05_claimed");
     }
-    if (count > 0 && px_failpoint("cm05_claimed")) {
-        return px_error(engine->turn_pool, PX_E_UNAVAILABLE, NULL, "fail-point cm05_claimed");
+    if (err) {
+        /* Jobs may be leased to us that we do not know of: the heartbeat finds them. */
+        engine->doubtful = true;
+        engine->heartbeat_at = 0;
+        return err;
     }
     engine->poll_at = px_monotonic() + POLL_USEC;
     engine->hungry = count == limit;
@@ -378,13 +384,17 @@ px_err *px_engine_open(apr_pool_t *pool, const px_app *app, px_engine **out)
     engine->db = app->db;
     engine->net = app->net;
     engine->worker = px_uuid7(pool);
-    engine->spool = px_set_str(app->settings, PX_S_STATE_DIR);
+    engine->spool = apr_pstrcat(pool, px_set_str(app->settings, PX_S_STATE_DIR), "/spool", NULL);
     engine->capacity = (int)px_set_int(app->settings, PX_S_WORKER_CONCURRENCY);
     engine->helper_slots = (int)px_set_int(app->settings, PX_S_HELPERS);
     engine->noop_allowed = !px_settings_production(app->settings);
     engine->batch = BATCH_MIN;
     engine->by_id = apr_hash_make(pool);
     APR_RING_INIT(&engine->works, px_work, link);
+    if (mkdir(engine->spool, 0700) != 0 && errno != EEXIST) {
+        return px_error(pool, PX_E_INTERNAL, "PXS6010", "no spool folder %s: %s", engine->spool,
+                        strerror(errno));
+    }
     err = px_engine_helper_open(engine);
     if (!err) {
         px_count(app->cache, PX_C_WORKER_STARTS, 1);

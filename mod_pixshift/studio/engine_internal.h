@@ -107,6 +107,7 @@ struct px_engine {
     int unserved;                   /* works whose turn at a provider has not come */
     int batch;                      /* how many jobs the next claim may take */
     bool hungry;                    /* something may be queued */
+    bool doubtful;                  /* leases may exist that we do not know of */
     px_work_queue tasks[PX_TASK_KINDS];
     px_work_queue to_store;
     px_work_queue to_end;

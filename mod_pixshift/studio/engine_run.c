@@ -164,10 +164,6 @@ static void take_result(px_work *work)
 {
     const pxs_ai_result *result = &work->result;
     px_err *err = NULL;
-    if (work->output >= 0) {
-        close(work->output);
-        work->output = -1;
-    }
     if (result->image_url) {
         px_work_fetch(work, result->image_url, &work->output, fetched_result);
         return;
@@ -324,6 +320,19 @@ static bool end_try(px_work *work, pxs_fail_class klass, const char *message)
     return !err;
 }
 
+/* Nothing of a failed try may pass for a later one's result. */
+static void forget_output(px_work *work)
+{
+    int *const fds[2] = {&work->output, &work->final};
+    for (int i = 0; i < 2; i++) {
+        if (*fds[i] >= 0) {
+            close(*fds[i]);
+            *fds[i] = -1;
+        }
+    }
+    work->mime = work->model = work->remote_id = NULL;
+}
+
 void px_work_tried(px_work *work, pxs_fail_class klass, const char *message, int64_t retry_ms)
 {
     const char *provider = px_instance_name(px_work_provider(work));
@@ -334,6 +343,7 @@ void px_work_tried(px_work *work, pxs_fail_class klass, const char *message, int
     if (!end_try(work, klass, message ? apr_pstrdup(work->pool, message) : NULL)) {
         return;
     }
+    forget_output(work);
     if (px_fail_allows_retry(klass)) {
         work->retry_wanted = true;
         work->retry_ms = retry_ms > work->retry_ms ? retry_ms : work->retry_ms;
