@@ -34,7 +34,7 @@ static const px_field login_fields[] = {
 
 static void client_of(px_req *req, account_login *login)
 {
-    login->user_agent = apr_table_get(req->headers_in, "User-Agent");
+    login->user_agent = px_client_agent(req);
     login->ip = req->client_ip;
     login->with_secret = req->dialect == PX_DIALECT_PIXSHIFT;
 }
@@ -155,8 +155,7 @@ static const px_field refresh_fields[] = {
 
 px_err *account_refresh_api(px_req *req, px_reply *reply)
 {
-    account_refresh run = {.user_agent = apr_table_get(req->headers_in, "User-Agent"),
-                           .ip = req->client_ip};
+    account_refresh run = {.user_agent = px_client_agent(req), .ip = req->client_ip};
     refresh_in in = {0};
     const char *access;
     int64_t expires_in;

@@ -1,6 +1,7 @@
 /* Sessions: opening and ending them, the cookie, access tokens. */
 #include "session_store.h"
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/id.h"
 #include "cache/cache.h"
@@ -11,6 +12,7 @@
 
 #define SECRET_BYTES 32
 #define CSRF_BYTES 24
+#define AGENT_MAX 400
 
 void account_fingerprint(const char *user_agent, const char *ip, unsigned char out[PX_SHA256_LEN])
 {
@@ -19,6 +21,22 @@ void account_fingerprint(const char *user_agent, const char *ip, unsigned char o
     px_sha256(user_agent ? user_agent : "", user_agent ? strlen(user_agent) : 0, pair);
     px_sha256(ip ? ip : "", ip ? strlen(ip) : 0, pair + PX_SHA256_LEN);
     px_sha256(pair, sizeof pair, out);
+}
+
+/* Clients may send any bytes. */
+const char *px_client_agent(const px_req *req)
+{
+    const char *agent = apr_table_get(req->headers_in, "User-Agent");
+    size_t len = agent ? strlen(agent) : 0;
+
+    if (!agent || !px_utf8_valid(agent, len)) {
+        return NULL;
+    }
+    if (len > AGENT_MAX) {
+        for (len = AGENT_MAX; len > 0 && (agent[len] & 0xc0) == 0x80; len--) {
+        }
+    }
+    return apr_pstrmemdup(req->pool, agent, len);
 }
 
 static int64_t longer(int64_t a, int64_t b)

@@ -46,6 +46,9 @@ px_err *px_user_set_role(px_conn *conn, apr_pool_t *pool, const char *id, const 
 /* Suspending ends every login; keys stay but are refused while it lasts. */
 px_err *px_user_set_suspended(px_conn *conn, apr_pool_t *pool, const char *id, bool suspended,
                               const char *reason);
+/* The request's User-Agent when it is text that the database takes, cut to 400 bytes; else NULL. */
+const char *px_client_agent(const px_req *req);
+
 /* Ends every login: sessions, refresh tokens, access tokens. */
 px_err *px_user_end_logins(px_conn *conn, apr_pool_t *pool, const char *id);
 void px_user_forget(const px_app *app, apr_pool_t *pool, const char *id);

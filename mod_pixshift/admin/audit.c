@@ -2,6 +2,7 @@
 #include "audit_store.h"
 
 #include "admin.h"
+#include "account/user.h"
 #include "admin_internal.h"
 
 #include <apr_strings.h>
@@ -21,7 +22,7 @@ px_audit_actor px_audit_actor_of(const px_req *req)
 
     if (req) {
         actor.ip = req->client_ip;
-        actor.user_agent = apr_table_get(req->headers_in, "User-Agent");
+        actor.user_agent = px_client_agent(req);
         actor.request_id = req->request_id;
     }
     if (req && req->who) {

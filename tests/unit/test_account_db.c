@@ -158,6 +158,29 @@ START_TEST(register_gives_everything)
 }
 END_TEST
 
+START_TEST(strange_user_agents_do_no_harm)
+{
+    px_req *req;
+    px_reply *reply;
+    char long_one[1000];
+
+    begin();
+    memset(long_one, 'x', sizeof long_one);
+    memcpy(long_one + 399, "\xc3\xa4", 2);          /* a character across the cut */
+    long_one[999] = '\0';
+    sign_up("jo@example.org");
+    for (int i = 0; i < 2; i++) {
+        req = unit_send_json(unit_req(app, "POST", "/api/v1/auth/login"),
+                             "{\"email\":\"jo@example.org\",\"password\":\"" PASSWORD "\"}");
+        apr_table_set(req->headers_in, "User-Agent", i ? long_one : "\xff\xfe");
+        reply = px_reply_make(req);
+        px_http_run(router, req, reply);
+        ck_assert_int_eq(reply->status, 200);
+    }
+    ck_assert_int_eq(sql_int("SELECT max(length(user_agent)) FROM pixshift.sessions"), 399);
+}
+END_TEST
+
 START_TEST(register_refuses_what_is_wrong)
 {
     begin();
@@ -741,6 +764,7 @@ int main(void)
     unit_db_begin("account");
     tc = unit_begin("account_db");
     tcase_add_test(tc, register_gives_everything);
+    tcase_add_test(tc, strange_user_agents_do_no_harm);
     tcase_add_test(tc, register_refuses_what_is_wrong);
     tcase_add_test(tc, me_and_logout_with_an_access_token);
     tcase_add_test(tc, cookie_session);
