@@ -5,6 +5,7 @@
  *
  * SIGTERM drains: no new jobs, those in flight get eight seconds, then they are handed back. SIGINT hands
  * back at once. Log lines go to standard error, which httpd connects to its error log. */
+#include "account/account.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/app.h"
@@ -33,6 +34,7 @@
 #define SETTINGS_MAX (4 * 1024 * 1024)
 #define DRAIN_USEC (8 * 1000000LL)
 #define TURN_MS 1000
+#define HOUR_USEC (3600 * 1000000LL)
 
 static volatile sig_atomic_t drain_asked, stop_asked;
 
@@ -133,11 +135,29 @@ static px_err *open_app(apr_pool_t *pool, const px_settings *settings, px_app *a
                             1u << PXS_KIND_MESSAGE, &app->plugins);
 }
 
-/* Until a signal; then until all work is done or the time is up. */
-static void run(px_engine *engine)
+/* What is not the engine's: hourly, sessions that nothing of can be valid any more. */
+static void housekeep(const px_app *app, int64_t *next)
 {
-    int64_t drain_end = 0;
+    int64_t now = px_now(), removed;
+    if (now < *next)
+        return;
+    *next = now + HOUR_USEC;
+    apr_pool_t *pool;
+    if (apr_pool_create(&pool, app->pool) != APR_SUCCESS)
+        return;
+    px_err *err = px_account_purge(app, pool, &removed);
+    if (err)
+        px_log(PX_LOG_WARN, "PXS7017", "old sessions could not be removed: %s",
+               err->cause ? err->cause : err->text);
+    apr_pool_destroy(pool);
+}
+
+/* Until a signal; then until all work is done or the time is up. */
+static void run(px_engine *engine, const px_app *app)
+{
+    int64_t drain_end = 0, housekeeping_at = 0;
     while (!stop_asked) {
+        housekeep(app, &housekeeping_at);
         px_err *err = px_engine_turn(engine, TURN_MS);
         if (err) {
             px_log(PX_LOG_ERROR, "PXS6202", "a turn of the engine failed: %s",
@@ -196,7 +216,7 @@ int main(int argc, char **argv)
         px_log(PX_LOG_WARN, "PXS6207", "the credit profile could not be written: %s",
                err->cause ? err->cause : err->text);
     px_log(PX_LOG_INFO, "PXS6205", "running");
-    run(engine);
+    run(engine, &app);
     px_engine_close(engine);
     px_log(PX_LOG_INFO, "PXS6206", "stopped");
     apr_pool_destroy(pool);
