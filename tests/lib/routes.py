@@ -139,3 +139,37 @@ def aliases(listed):
             if (route.method, re.sub(r'\{\w+\}', '{}', path)) not in taken:
                 found[route.method, path] = route
     return found
+
+
+FIELDS = re.compile(r'const\s+px_field\s+(\w+)\s*\[\s*\]\s*=\s*\{')
+
+
+def number(field):
+    text = ''.join(field)
+    return int(text) if re.fullmatch(r'-?\d+', text) else None
+
+
+def field_of(row):
+    name, kind, required, low, high, choices = row[:6]
+    return {'name': text_of(name), 'type': ''.join(words(kind, 'PX_F_')), 'required': required == ['true'],
+            'min': number(low), 'max': number(high),
+            'choices': text_of(choices).split('|') if choices != ['NULL'] else None}
+
+
+def field_tables(file):
+    """The px_field tables of one file: lists of dicts."""
+    text = file.read_text()
+    found = []
+    for match in FIELDS.finditer(text):
+        toks = expand(tokens(text[match.end():text.index(';', match.end())]), macros(text))
+        found.append([field_of(row) for row in entries(toks) if row[0] != ['NULL']])
+    return found
+
+
+def handler_files():
+    """handler -> the file that defines it"""
+    found = {}
+    for file in sorted((SOURCE / 'mod_pixshift').rglob('*.c')):
+        for name in re.findall(r'^(?:static )?px_err \*(\w+)\(px_req \*req, px_reply \*reply\)\s*\{', file.read_text(), re.M):
+            found.setdefault(name, file)
+    return found

@@ -17,6 +17,8 @@ BODIES = {'NONE': set(), 'JSON': {'application/json'}, 'MULTIPART': {'multipart/
           'JSON_OR_MULTIPART': {'application/json', 'multipart/form-data'}}
 ERRORS = [(name, {'': (code, int(status)), 'V1': (v1_code, int(v1_status))}, category)
           for name, code, v1_code, status, v1_status, category, retry, text in ROW.findall(TABLE.read_text())]
+HANDLERS = routes.handler_files()
+READ_BY_HTTP = {'page', 'limit', 'wait', 'last_event_id'}       # px_validate_query lets them pass
 BOTH = sorted(OPERATIONS.keys() & ROUTES.keys())
 
 
@@ -99,6 +101,55 @@ def test_request_bodies_refuse_unknown_fields():
         for media in operation.get('requestBody', {}).get('content', {}).values():
             schema = openapi.resolve(DOCUMENT, media['schema'])
             assert schema.get('additionalProperties') is False, label(key)
+
+
+def spelled(name, route):
+    return name if route.dialect != 'PIXSHIFT' else re.sub(r'_(\w)', lambda m: m[1].upper(), name)
+
+
+def differs(schema, field):
+    """What a documented member says otherwise than the C table; a narrower enum is fine."""
+    schema = openapi.resolve(DOCUMENT, schema)
+    kind = {'INT': 'integer', 'BOOL': 'boolean', 'OBJECT': 'object'}.get(field['type'], 'string')
+    if schema.get('type') != kind:
+        return f'type {kind}'
+    if field['choices'] and schema.get('enum') != field['choices']:
+        return f"choices {field['choices']}"
+    if 'enum' in schema or field['type'] in ('IMAGE', 'BOOL', 'OBJECT', 'UUID'):
+        return 'format uuid' if field['type'] == 'UUID' and schema.get('format') != 'uuid' else None
+    low, high = ('minimum', 'maximum') if kind == 'integer' else ('minLength', 'maxLength')
+    if field['type'] == 'EMAIL':
+        return None if schema.get('format') == 'email' and schema.get(high) == field['max'] else 'email'
+    if (schema.get(low), schema.get(high)) != (field['min'], field['max']):
+        return f"{field['min']} to {field['max']}"
+    return None
+
+
+def closest(tables, names, required, route):
+    """The table with exactly these names and duties, as a dict by spelled name."""
+    for table in tables:
+        made = {spelled(field['name'], route): field for field in table}
+        if set(made) == names and {n for n, f in made.items() if f['required']} == required:
+            return made
+    return None
+
+
+@pytest.mark.parametrize('key', BOTH, ids=label)
+def test_input_is_what_the_handler_reads(key):
+    operation, route = OPERATIONS[key], ROUTES[key]
+    tables = [*routes.field_tables(HANDLERS[route.handler]), []]
+    for media in operation.get('requestBody', {}).get('content', {}).values():
+        schema = openapi.resolve(DOCUMENT, media['schema'])
+        table = closest(tables, set(schema['properties']), set(schema.get('required', [])), route)
+        assert table is not None, f"no px_field table reads {schema['properties']}"
+        faults = {n: differs(s, table[n]) for n, s in schema['properties'].items()}
+        assert not {n: f for n, f in faults.items() if f}, faults
+    query = {p['name']: p['schema'] for p in openapi.parameters(DOCUMENT, operation)
+             if p['in'] == 'query' and p['name'] not in READ_BY_HTTP}
+    table = closest(tables, set(query), set(), route)
+    assert table is not None, f'no px_field table reads {sorted(query)}'
+    faults = {n: differs(s, table[n]) for n, s in query.items()}
+    assert not {n: f for n, f in faults.items() if f}, faults
 
 
 @pytest.mark.parametrize('suffix', ['', 'V1'])
