@@ -81,5 +81,5 @@ static void hooks(apr_pool_t *pool)
 }
 
 module AP_MODULE_DECLARE_DATA bench_upload_module = {
-    STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL, hooks
+    STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL, hooks, 0
 };

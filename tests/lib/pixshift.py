@@ -115,8 +115,8 @@ PixShiftStorage disk
 PixShiftMail outbox
 PixShiftSMS outbox
 {providers}
-PixShiftRateLimit ip ip requests 100000 1min
-PixShiftRateLimit key key requests 1000000 1h
+PixShiftRateLimit ip ip requests 100000000 1min
+PixShiftRateLimit key key requests 1000000000 1h
 PixShiftRateLimit user-jobs user jobs 100000 1d
 PixShiftJobsPerUser 100000
 {extra}
