@@ -223,7 +223,8 @@ static bool answer(const request *r)
     } else if (strcmp(path, "/flaky") == 0) {
         flaky_reply(r);
     } else if (strcmp(path, "/status") == 0) {
-        reply(r->fd, (int)number(r, "code", 500), "", "{\"error\":\"said so\"}", 19);
+        int code = (int)number(r, "code", 500);
+        reply(r->fd, code, "", "{\"error\":\"said so\"}", code == 204 ? 0 : 19);   /* 204 has no body */
     } else if (strcmp(path, "/truncate") == 0) {
         say_text(r->fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789");
         return false;
