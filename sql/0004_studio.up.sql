@@ -156,7 +156,7 @@ CREATE TABLE pixshift.jobs (
     inputs              jsonb NOT NULL DEFAULT '[]',
     retention           text NOT NULL DEFAULT 'ephemeral'
                         CHECK (retention IN ('none', 'ephemeral', 'persistent')),
-    hold_id             uuid UNIQUE,
+    hold_id             uuid NOT NULL UNIQUE,
     cost                bigint NOT NULL CHECK (cost >= 0),
     credits_used        bigint NOT NULL DEFAULT 0 CHECK (credits_used BETWEEN 0 AND cost),
     pricing_tier_locked text,
@@ -365,17 +365,16 @@ DECLARE
     holds uuid[];
     takes bigint[];
     refs  text[];
+    keeps_nothing uuid[];
 BEGIN
     IF cardinality(p_ids) = 0 THEN
         RETURN;
     END IF;
     SELECT array_agg(j.hold_id), array_agg(CASE WHEN x.state = 'succeeded' THEN j.cost END),
-           array_agg(j.id::text)
-      INTO holds, takes, refs
-      FROM unnest(p_ids, p_states) AS x (id, state) JOIN pixshift.jobs j ON j.id = x.id
-     WHERE j.hold_id IS NOT NULL;
-    PERFORM pixshift.credit_settle_batch(coalesce(holds, '{}'), coalesce(takes, '{}'),
-                                         coalesce(refs, '{}'), 'job');
+           array_agg(j.id::text), array_agg(j.id) FILTER (WHERE j.retention = 'none')
+      INTO holds, takes, refs, keeps_nothing
+      FROM unnest(p_ids, p_states) AS x (id, state) JOIN pixshift.jobs j ON j.id = x.id;
+    PERFORM pixshift.credit_settle_batch(holds, takes, refs, 'job');
     WITH x AS (
         SELECT * FROM unnest(p_ids, p_states, p_images, p_codes, p_messages, p_dead)
                         AS u (id, state, image, code, message, dead)
@@ -421,9 +420,10 @@ BEGIN
       FROM topics t
     ON CONFLICT (key) DO NOTHING;
     -- Private inputs of jobs that keep nothing.
-    UPDATE pixshift.images i SET delete_after = at
-      FROM unnest(p_ids) AS x (id) JOIN pixshift.jobs j ON j.id = x.id AND j.retention = 'none'
-     WHERE i.job_id = x.id AND i.kind = 'input' AND i.deleted_at IS NULL;
+    IF keeps_nothing IS NOT NULL THEN
+        UPDATE pixshift.images i SET delete_after = at
+         WHERE i.job_id = ANY (keeps_nothing) AND i.kind = 'input' AND i.deleted_at IS NULL;
+    END IF;
     PERFORM pg_notify('pixshift_job', x.id || ' ' || x.state)
        FROM unnest(p_ids, p_states) AS x (id, state);
     PERFORM pg_notify('pixshift_outbox', '');

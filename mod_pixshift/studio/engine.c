@@ -18,7 +18,7 @@
 #define REAP_USEC (USEC * 7 / 10)       /* a dead worker's jobs are free within a second */
 #define SWEEP_USEC (2 * USEC)
 #define LOOK_USEC (USEC / 4)
-#define BATCH_MAX 256
+#define BATCH_MAX PX_BATCH_MAX
 #define BATCH_MIN 4
 
 /* ---- queues ---- */
@@ -117,7 +117,8 @@ static px_err *join_workers(px_engine *engine)
 static bool may_claim(const px_engine *engine)
 {
     return engine->listener && px_listener_ready(engine->listener) && !engine->draining
-           && engine->count < engine->capacity && engine->unserved < 4 * engine->helper_slots;
+           && engine->count - engine->ending < engine->capacity && engine->to_end.count < BATCH_MAX
+           && engine->unserved < 4 * engine->helper_slots;
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -310,7 +311,7 @@ static void adapt_batch(px_engine *engine, int limit, int got)
 static px_err *claim(px_engine *engine)
 {
     px_claim *list;
-    int count, limit = engine->capacity - engine->count;
+    int count, limit = engine->capacity - (engine->count - engine->ending);
     px_err *err;
     if (due(&engine->poll_at, POLL_USEC)) {
         engine->hungry = true;
@@ -366,7 +367,7 @@ px_err *px_engine_turn(px_engine *engine, int timeout_ms)
     px_engine_pump(engine);
     failed = px_engine_flush_images(engine);
     err = err ? err : failed;
-    failed = px_engine_flush_ends(engine);
+    failed = px_engine_flush_ends(engine, false);
     err = err ? err : failed;
     free_works(engine);
     return err;
@@ -397,6 +398,9 @@ px_err *px_engine_open(apr_pool_t *pool, const px_app *app, px_engine **out)
     }
     err = px_engine_helper_open(engine);
     if (!err) {
+        err = px_writers_open(engine);
+    }
+    if (!err) {
         px_count(app->cache, PX_C_WORKER_STARTS, 1);
         *out = engine;
     }
@@ -425,7 +429,7 @@ void px_engine_hand_back(px_engine *engine)
             px_work_again(work, 0);
         }
     }
-    err = px_engine_flush_ends(engine);
+    err = px_engine_flush_ends(engine, true);
     if (err) {
         px_log(PX_LOG_WARN, "PXS6004", "jobs could not be handed back, their leases will lapse: %s",
                err->cause ? err->cause : err->text);
@@ -434,7 +438,9 @@ void px_engine_hand_back(px_engine *engine)
 
 void px_engine_close(px_engine *engine)
 {
-    px_err *err = engine->registered
+    px_err *err;
+    px_writers_close(engine);
+    err = engine->registered
         ? px_engine_store_stopped(engine->db, engine->turn_pool, engine->worker) : NULL;
     if (err) {
         px_log(PX_LOG_INFO, "PXS6005", "the worker could not sign off: %s",

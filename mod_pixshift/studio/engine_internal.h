@@ -104,6 +104,7 @@ struct px_engine {
     struct px_work_ring works;
     apr_hash_t *by_id;
     int count, capacity;
+    int ending;                     /* of count: over, their end not yet written */
     int unserved;                   /* works whose turn at a provider has not come */
     int batch;                      /* how many jobs the next claim may take */
     bool hungry;                    /* something may be queued */
@@ -112,6 +113,7 @@ struct px_engine {
     px_work_queue to_store;
     px_work_queue to_end;
     px_work_queue to_free;
+    struct px_writers *writers;
 
     int64_t poll_at, heartbeat_at, reap_at, sweep_at, look_at;     /* px_monotonic */
     int64_t minute_at, hour_at;                                    /* px_now */
@@ -173,7 +175,28 @@ px_instance *px_work_provider(const px_work *work);
 
 /* ---- engine_result.c ---- */
 px_err *px_engine_flush_images(px_engine *engine);
-px_err *px_engine_flush_ends(px_engine *engine);
+/* Takes back what the writers wrote and gives them what is over. `wait` stays until all is written. */
+px_err *px_engine_flush_ends(px_engine *engine, bool wait);
+
+/* ---- engine_writer.c ---- */
+#define PX_WRITERS 2
+#define PX_BATCH_MAX 256
+typedef struct px_batch {
+    struct px_batch *next;
+    apr_pool_t *pool;               /* the batch's own; destroy it */
+    px_work *works[PX_BATCH_MAX];
+    px_ending ends[PX_BATCH_MAX];
+    px_try_end tries[PX_BATCH_MAX];
+    bool ended[PX_BATCH_MAX];
+    int count, try_count;
+    px_err *err;
+} px_batch;
+px_batch *px_batch_make(void);      /* NULL: no memory */
+px_err *px_writers_open(px_engine *engine);
+bool px_writers_free(const px_engine *engine);
+void px_writers_give(px_engine *engine, px_batch *batch);
+px_batch *px_writers_take(px_engine *engine, bool wait);
+void px_writers_close(px_engine *engine);
 
 /* ---- engine_sweep.c ---- */
 /* Starts deletions of what is due, records those that are done. */

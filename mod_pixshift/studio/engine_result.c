@@ -10,8 +10,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define BATCH_MAX 256
-
 /* ---- storing ---- */
 
 static const char *extension(const char *mime)
@@ -103,11 +101,11 @@ static int64_t lifetime_ms(const px_work *work)
 /* The row before the object, so that every object is known to the sweeper. */
 px_err *px_engine_flush_images(px_engine *engine)
 {
-    px_new_image list[BATCH_MAX];
-    px_work *works[BATCH_MAX];
+    px_new_image list[PX_BATCH_MAX];
+    px_work *works[PX_BATCH_MAX];
     int count = 0;
     px_err *err;
-    for (px_work *w = engine->to_store.first; w && count < BATCH_MAX; w = w->next_task) {
+    for (px_work *w = engine->to_store.first; w && count < PX_BATCH_MAX; w = w->next_task) {
         works[count] = w;
         list[count++] = (px_new_image){
             .id = w->image_id, .user_id = w->job.user_id, .kind = "result", .job_id = w->job.id,
@@ -147,112 +145,158 @@ static void count_end(px_engine *engine, const px_work *work)
     }
 }
 
-static void take_out(px_engine *engine, px_work *const *works, int count)
+static void add_end(px_batch *batch, px_work *w)
 {
-    for (int i = 0; i < count; i++) {
-        px_queue_remove(&engine->to_end, works[i]);
-        px_work_release(works[i]);
+    batch->works[batch->count] = w;
+    batch->ends[batch->count++] = (px_ending){
+        .id = w->job.id, .token = w->job.token, .state = w->state, .code = w->code, .message = w->message,
+        .dead = w->dead, .image_id = strcmp(w->state, "succeeded") == 0 ? w->image_id : NULL};
+    if (w->try_ended) {
+        batch->tries[batch->try_count++] = w->try_end;
     }
 }
 
-static px_err *write_ends(px_engine *engine, px_work *const *works, int count)
+static void written(px_engine *engine, const px_batch *batch)
 {
-    apr_pool_t *pool = engine->turn_pool;
-    px_ending *ends = apr_pcalloc(pool, sizeof(*ends) * (size_t)count);
-    px_try_end *tries = apr_pcalloc(pool, sizeof(*tries) * (size_t)count);
-    bool *ended = apr_pcalloc(pool, sizeof(*ended) * (size_t)count);
-    int try_count = 0;
-    px_err *err;
-    for (int i = 0; i < count; i++) {
-        const px_work *w = works[i];
-        ends[i] = (px_ending){.id = w->job.id, .token = w->job.token, .state = w->state, .code = w->code,
-                              .message = w->message, .dead = w->dead,
-                              .image_id = strcmp(w->state, "succeeded") == 0 ? w->image_id : NULL};
-        if (w->try_ended) {
-            tries[try_count++] = w->try_end;
+    for (int i = 0; i < batch->count; i++) {
+        px_work *work = batch->works[i];
+        if (batch->ended[i]) {
+            count_end(engine, work);
+        } else {
+            px_log(PX_LOG_NOTICE, "PXS6051", "the end of job %s is discarded: its lease is gone",
+                   work->job.id);
+            px_count(engine->app->cache, PX_C_JOBS_FENCED, 1);
         }
-    }
-    err = px_engine_store_finish(engine->db, pool, tries, try_count, ends, count, ended);
-    if (err) {
-        return err;
+        px_work_release(work);
     }
     if (px_failpoint("cm10_finished")) {
         px_log(PX_LOG_INFO, "PXS6032", "fail-point cm10_finished has no error to make");
     }
-    for (int i = 0; i < count; i++) {
-        if (ended[i]) {
-            count_end(engine, works[i]);
-        } else {
-            px_log(PX_LOG_NOTICE, "PXS6051", "the end of job %s is discarded: its lease is gone",
-                   works[i]->job.id);
-            px_count(engine->app->cache, PX_C_JOBS_FENCED, 1);
-        }
-    }
-    take_out(engine, works, count);
-    return NULL;
 }
 
 /* One job that the database refuses must not keep the others from ending. */
-static px_err *write_ends_singly(px_engine *engine, px_work *const *works, int count)
+static px_err *write_singly(px_engine *engine, const px_batch *all)
 {
-    for (int i = 0; i < count; i++) {
-        px_err *err = write_ends(engine, &works[i], 1);
-        if (err && err->id == PX_E_UNAVAILABLE) {
-            return err;
+    px_err *err = NULL;
+    for (int i = 0; i < all->count; i++) {
+        px_batch *one = err ? NULL : px_batch_make();
+        if (!one) {
+            px_queue_push(&engine->to_end, all->works[i]);
+            continue;
         }
-        if (err) {
-            px_log(PX_LOG_ERROR, "PXS6052", "job %s cannot be ended: %s", works[i]->job.id,
-                   err->cause ? err->cause : err->text);
-            take_out(engine, &works[i], 1);
+        add_end(one, all->works[i]);
+        one->err = px_engine_store_finish(engine->db, one->pool, one->tries, one->try_count, one->ends, 1,
+                                          one->ended);
+        if (!one->err) {
+            written(engine, one);
+        } else if (one->err->id == PX_E_UNAVAILABLE) {
+            px_queue_push(&engine->to_end, all->works[i]);
+            err = px_error(engine->turn_pool, PX_E_UNAVAILABLE, one->err->log_id, "%s",
+                           one->err->cause ? one->err->cause : one->err->text);
+        } else {
+            px_log(PX_LOG_ERROR, "PXS6052", "job %s cannot be ended: %s", all->works[i]->job.id,
+                   one->err->cause ? one->err->cause : one->err->text);
+            px_work_release(all->works[i]);
         }
-    }
-    return NULL;
-}
-
-static px_err *write_again(px_engine *engine, px_work *const *works, int count)
-{
-    apr_pool_t *pool = engine->turn_pool;
-    const char **ids = apr_pcalloc(pool, sizeof(*ids) * (size_t)count);
-    const char **tokens = apr_pcalloc(pool, sizeof(*tokens) * (size_t)count);
-    int64_t *delays = apr_pcalloc(pool, sizeof(*delays) * (size_t)count);
-    px_err *err;
-    for (int i = 0; i < count; i++) {
-        ids[i] = works[i]->job.id;
-        tokens[i] = works[i]->job.token;
-        delays[i] = works[i]->again_ms;
-    }
-    err = px_engine_store_requeue(engine->db, pool, ids, tokens, delays, count);
-    if (!err) {
-        take_out(engine, works, count);
+        apr_pool_destroy(one->pool);
     }
     return err;
 }
 
-/* The next batch: those that ended, or else those that go back. */
-static int gather(px_engine *engine, bool again, px_work **works)
+static px_err *settle(px_engine *engine, px_batch *batch)
 {
-    int count = 0;
-    for (px_work *w = engine->to_end.first; w && count < BATCH_MAX; w = w->next_task) {
-        if ((w->state == NULL) == again) {
-            works[count++] = w;
+    px_err *err = NULL;
+    if (!batch->err) {
+        written(engine, batch);
+    } else if (batch->err->id != PX_E_UNAVAILABLE && batch->count > 1) {
+        err = write_singly(engine, batch);
+    } else if (batch->err->id != PX_E_UNAVAILABLE) {
+        px_log(PX_LOG_ERROR, "PXS6052", "job %s cannot be ended: %s", batch->works[0]->job.id,
+               batch->err->cause ? batch->err->cause : batch->err->text);
+        px_work_release(batch->works[0]);
+    } else {
+        for (int i = 0; i < batch->count; i++) {
+            px_queue_push(&engine->to_end, batch->works[i]);
         }
+        err = px_error(engine->turn_pool, PX_E_UNAVAILABLE, batch->err->log_id, "%s",
+                       batch->err->cause ? batch->err->cause : batch->err->text);
     }
-    return count;
+    apr_pool_destroy(batch->pool);
+    return err;
 }
 
-px_err *px_engine_flush_ends(px_engine *engine)
+/* Gives the writers what is over; those that go back to the queue stay in the list. */
+static void hand_out(px_engine *engine)
 {
-    px_work *works[BATCH_MAX];
-    int count;
-    px_err *err = NULL;
-    while (!err && (count = gather(engine, false, works)) > 0) {
-        err = write_ends(engine, works, count);
-        if (err && err->id != PX_E_UNAVAILABLE) {
-            err = write_ends_singly(engine, works, count);
+    px_work *work;
+    while (px_writers_free(engine) && engine->to_end.count > 0) {
+        px_batch *batch = px_batch_make();
+        px_work_queue rest = {NULL, NULL, 0};
+        while (batch && batch->count < PX_BATCH_MAX && (work = px_queue_pop(&engine->to_end)) != NULL) {
+            if (work->state) {
+                add_end(batch, work);
+            } else {
+                px_queue_push(&rest, work);
+            }
+        }
+        while ((work = px_queue_pop(&rest)) != NULL) {
+            px_queue_push(&engine->to_end, work);
+        }
+        if (!batch || batch->count == 0) {
+            if (batch) {
+                apr_pool_destroy(batch->pool);
+            }
+            return;
+        }
+        px_writers_give(engine, batch);
+    }
+}
+
+static px_err *write_again(px_engine *engine)
+{
+    px_work *works[PX_BATCH_MAX];
+    const char *ids[PX_BATCH_MAX], *tokens[PX_BATCH_MAX];
+    int64_t delays[PX_BATCH_MAX];
+    int count = 0;
+    px_err *err;
+    for (px_work *w = engine->to_end.first; w && count < PX_BATCH_MAX; w = w->next_task) {
+        if (!w->state) {
+            works[count] = w;
+            ids[count] = w->job.id;
+            tokens[count] = w->job.token;
+            delays[count++] = w->again_ms;
         }
     }
-    while (!err && (count = gather(engine, true, works)) > 0) {
-        err = write_again(engine, works, count);
+    if (count == 0) {
+        return NULL;
+    }
+    err = px_engine_store_requeue(engine->db, engine->turn_pool, ids, tokens, delays, count);
+    for (int i = 0; !err && i < count; i++) {
+        px_queue_remove(&engine->to_end, works[i]);
+        px_work_release(works[i]);
+    }
+    return err;
+}
+
+px_err *px_engine_flush_ends(px_engine *engine, bool wait)
+{
+    px_batch *batch;
+    px_err *err = NULL, *failed;
+    do {
+        while ((batch = px_writers_take(engine, wait && !px_writers_free(engine))) != NULL) {
+            failed = settle(engine, batch);
+            err = err ? err : failed;
+        }
+        if (!err) {
+            err = write_again(engine);
+        }
+        if (!err) {
+            hand_out(engine);
+        }
+    } while (wait && !err && engine->to_end.count > 0);
+    while (wait && (batch = px_writers_take(engine, true)) != NULL) {
+        failed = settle(engine, batch);
+        err = err ? err : failed;
     }
     return err;
 }

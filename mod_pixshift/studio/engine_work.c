@@ -99,6 +99,7 @@ static void quiet(px_work *work)
 static void over(px_work *work)
 {
     quiet(work);
+    work->engine->ending++;
     px_queue_push(&work->engine->to_end, work);
 }
 
@@ -160,6 +161,7 @@ void px_work_release(px_work *work)
     work->released = true;
     APR_RING_REMOVE(work, link);
     engine->count--;
+    engine->ending -= !work->dropped;
     if (apr_hash_get(engine->by_id, work->job.id, APR_HASH_KEY_STRING) == work) {
         apr_hash_set(engine->by_id, work->job.id, APR_HASH_KEY_STRING, NULL);
     }
