@@ -140,3 +140,14 @@ def check(method, path, status, headers, body):
     assert media is not None, f'{where}: type {kind!r} where {sorted(content)} is documented'
     if body is not None and kind == 'application/json' and 'schema' in media:
         known.validate(media['schema'], json.loads(body), where)
+
+
+def check_request(method, path, sent):
+    """A JSON body that was accepted must be one that the document allows; null is the same as absent."""
+    known = contract()
+    path = path.split('?')[0]
+    operation = known.find(method, path) if known.ours(path) else None
+    media = (operation or {}).get('requestBody', {}).get('content', {}).get('application/json')
+    if media and isinstance(sent, dict):
+        given = {name: value for name, value in sent.items() if value is not None}
+        known.validate(media['schema'], given, f'{method} {path}: the body that was accepted')

@@ -144,6 +144,8 @@ class Client:
                                      timeout=kwargs.pop('timeout', 60), allow_redirects=False, **kwargs)
         contract.check(method, path, reply.status_code, reply.headers,
                        None if kwargs.get('stream') else reply.content)
+        if reply.status_code < 300:
+            contract.check_request(method, path, kwargs.get('json'))
         return reply
 
     def get(self, path, **kwargs):
