@@ -4,6 +4,7 @@
 #include "send.h"
 #include "stream.h"
 
+#include <apr_lib.h>
 #include <apr_strings.h>
 
 APLOG_USE_MODULE(pixshift);
@@ -12,11 +13,21 @@ APLOG_USE_MODULE(pixshift);
 
 /* ---- hooks ----------------------------------------------------------------------------------- */
 
+/* "X_PS_" is "X-PS-" to a back end that makes environment variables of headers. */
+static bool begins_with(const char *name, const char *prefix)
+{
+    while (*prefix && (*name == '_' ? '-' : apr_tolower(*name)) == *prefix) {
+        name++;
+        prefix++;
+    }
+    return !*prefix;
+}
+
 /* X-PS-* and X-PixShift-* are what this server tells back ends about the user; from a client
  * they are forged. */
-static int is_identity(const char *name)
+static bool is_identity(const char *name)
 {
-    return strncasecmp(name, "X-PS-", 5) == 0 || strncasecmp(name, "X-PixShift-", 11) == 0;
+    return begins_with(name, "x-ps-") || begins_with(name, "x-pixshift-");
 }
 
 int px_strip_headers(request_rec *r)
@@ -140,7 +151,7 @@ px_err *px_req_make(request_rec *r, px_host *host, px_req **out)
     req->notes = apr_table_make(r->pool, 8);
     req->read_body = read_body;
     req->host = r;
-    err = px_thread_net(host, &req->net);
+    err = px_thread_net(r->pool, host, &req->net);
     *out = req;
     return err;
 }
