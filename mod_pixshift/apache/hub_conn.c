@@ -31,6 +31,8 @@ static void end_request(px_stream *stream)
 {
     request_rec *r = stream->r;
     px_topics_remove(px_hub_topics(), &stream->waiter);
+    /* Only a wait that was never answered still has something to give back. */
+    px_http_abandon(stream->req);
     px_req_notes(stream->req);
     stream->r = NULL;
     stream->req = NULL;
