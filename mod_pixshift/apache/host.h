@@ -67,8 +67,8 @@ int px_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serve
 void px_child_init(apr_pool_t *pchild, server_rec *s);
 /* A px_net with this configuration. */
 px_err *px_net_for(apr_pool_t *pool, const px_settings *settings, struct px_net **net);
-/* This thread's px_net, made at first use. */
-px_err *px_thread_net(px_host *host, struct px_net **net);
+/* This thread's px_net, made at first use, ended with the thread. `pool` is for the error. */
+px_err *px_thread_net(apr_pool_t *pool, const px_host *host, struct px_net **net);
 
 /* shm.c: the shared segment, kept over graceful restarts. NULL or a sentence. */
 const char *px_shm_get(server_rec *s, px_host *host);

@@ -11,12 +11,15 @@
 #include "plugin/plugin.h"
 
 #include <ap_mpm.h>
+#include <apr_allocator.h>
 #include <apr_strings.h>
+#include <pthread.h>
 
 APLOG_USE_MODULE(pixshift);
 
 static px_host *the_host;
 static __thread px_net *thread_net;
+static pthread_key_t thread_key;     /* the pool of thread_net */
 
 px_host *px_host_get(void)
 {
@@ -136,17 +139,50 @@ px_err *px_net_for(apr_pool_t *pool, const px_settings *settings, px_net **net)
     return px_net_open(pool, &config, net);
 }
 
-/* A thread's engine lives as long as the child: MPM threads do, and there are few others. */
-px_err *px_thread_net(px_host *host, px_net **net)
+/* Ends a thread's engine with the thread: mod_http2 starts and ends workers as load asks for them, and
+ * an engine has descriptors. */
+static void thread_ends(void *pool)
 {
-    px_err *err = NULL;
+    apr_pool_destroy(pool);
+}
+
+/* With an allocator of its own: threads end at any time, and pools under a common parent would
+ * meet in it. */
+static apr_pool_t *thread_pool(void)
+{
+    apr_allocator_t *allocator;
+    apr_pool_t *pool;
+    if (apr_allocator_create(&allocator) != APR_SUCCESS) {
+        return NULL;
+    }
+    if (apr_pool_create_unmanaged_ex(&pool, NULL, allocator) != APR_SUCCESS) {
+        apr_allocator_destroy(allocator);
+        return NULL;
+    }
+    apr_allocator_owner_set(allocator, pool);
+    return pool;
+}
+
+px_err *px_thread_net(apr_pool_t *pool, const px_host *host, px_net **net)
+{
     if (!thread_net) {
-        apr_pool_t *pool;
-        apr_pool_create(&pool, host->app->pool);
-        err = px_net_for(pool, host->settings, &thread_net);
+        apr_pool_t *own = thread_pool();
+        px_err *failed = own ? px_net_for(own, host->settings, &thread_net) : NULL;
+        px_err *err = NULL;
+        if (!own || failed || pthread_setspecific(thread_key, own) != 0) {
+            err = px_error(pool, PX_E_UNAVAILABLE, "PXS5108", "a thread has no network engine: %s",
+                           failed && failed->cause ? failed->cause : "out of memory");
+            thread_net = NULL;
+        }
+        if (err && own) {
+            apr_pool_destroy(own);
+        }
+        if (err) {
+            return err;
+        }
     }
     *net = thread_net;
-    return err;
+    return NULL;
 }
 
 /* The free credits that the configuration promises; a database that is away gets them from the next
@@ -172,6 +208,11 @@ void px_child_init(apr_pool_t *pchild, server_rec *s)
         return;
     }
     px_log_install(s);
+    if (pthread_key_create(&thread_key, thread_ends) != 0) {
+        px_log(PX_LOG_ERROR, "PXS5105", "this child cannot serve: no key for its threads");
+        the_host->app = NULL;
+        return;
+    }
     if ((err = open_app(pchild, the_host, (int)px_set_int(the_host->settings, PX_S_DATABASE_POOL),
                         &the_host->app)) == NULL
         && (err = open_hub_app(pchild, the_host, &hub_app)) == NULL) {
