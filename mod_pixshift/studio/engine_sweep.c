@@ -8,6 +8,8 @@
 #include <string.h>
 
 #define SWEEP_MAX 64            /* deletions at once */
+/* A storage that refuses deletions is not asked for hundreds of them a second. */
+#define FAILED_USEC 10000000LL
 #define MINUTE 60000000LL
 #define HOUR (60 * MINUTE)
 
@@ -72,8 +74,8 @@ static void start(px_engine *engine, const char *id, const char *key)
     }
 }
 
-/* Rows follow their objects. */
-static px_err *record(px_engine *engine)
+/* Rows follow their objects. *failed: deletions that must be tried again. */
+static px_err *record(px_engine *engine, int *failed)
 {
     const char *ids[SWEEP_MAX];
     int count = 0;
@@ -93,6 +95,7 @@ static px_err *record(px_engine *engine)
         px_sweep *sweep = *at;
         if (sweep->over) {
             *at = sweep->next;
+            *failed += !sweep->deleted;
             apr_pool_destroy(sweep->pool);
         } else {
             at = &sweep->next;
@@ -104,8 +107,8 @@ static px_err *record(px_engine *engine)
 px_err *px_engine_sweep(px_engine *engine)
 {
     const char **ids, **keys;
-    int count = 0, room;
-    px_err *err = record(engine);
+    int count = 0, failed = 0, room;
+    px_err *err = record(engine, &failed);
     room = SWEEP_MAX - engine->sweeping;
     if (err || room <= 0) {
         return err;
@@ -116,7 +119,9 @@ px_err *px_engine_sweep(px_engine *engine)
             start(engine, ids[i], keys[i]);
         }
     }
-    if (count == room) {
+    if (failed > 0) {
+        engine->sweep_at = px_monotonic() + FAILED_USEC;
+    } else if (count == room) {
         engine->sweep_at = px_monotonic() + 100000;     /* there is more */
     }
     return err;
