@@ -243,7 +243,8 @@ class Server:
         env = {**os.environ, **self.env}
         program = shutil.which('apache2') or shutil.which('httpd') or '/usr/sbin/apache2'
         self.httpd = subprocess.Popen([program, '-f', str(self.conf), '-DFOREGROUND'], env=env,
-                                      stdout=open(self.dir / 'log/out.log', 'ab'), stderr=subprocess.STDOUT)
+                                      stdout=open(self.dir / 'log/out.log', 'ab'), stderr=subprocess.STDOUT,
+                                      start_new_session=True)     # prefork stops its process group
         wait_for(self.ready, 30, what='httpd: ' + self.log_tail())
 
     def ready(self):

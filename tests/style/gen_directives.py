@@ -98,9 +98,12 @@ LISTS = [
      'have several sections.',
      '<PixShiftPlugin gemini ai_gemini.so>\n    ApiKey file:/etc/pixshift/gemini.key\n</PixShiftPlugin>'),
     ('AuthType PixShift', 'AuthType PixShift', 'none', 'directory, .htaccess',
-     'Guards any address with the accounts of PixShift: session cookie, bearer token or API key. Programs and '
-     'back ends see PIXSHIFT_USER (id), PIXSHIFT_ROLE, PIXSHIFT_EMAIL, PIXSHIFT_TIER and PIXSHIFT_KEY in the '
-     'environment; REMOTE_USER is the id.',
+     'Guards any address with the accounts of PixShift: session cookie, bearer token or API key. Programs '
+     'see PIXSHIFT_USER (id), PIXSHIFT_ROLE, PIXSHIFT_EMAIL, PIXSHIFT_TIER and PIXSHIFT_KEY in the '
+     'environment; REMOTE_USER is the id. A proxied back end gets them by mod_headers: '
+     '`RequestHeader set X-PixShift-User "%{PIXSHIFT_USER}e"`; headers of clients that begin with X-PixShift- '
+     'or X-PS- are removed. httpd answers 401 also to a user whom no Require lets in, unless '
+     '`AuthzSendForbiddenOnFailure On` asks for 403.',
      '<Location "/members">\n    AuthType PixShift\n    AuthName "members"\n    Require pixshift-user\n</Location>'),
     ('Require pixshift-user', 'Require pixshift-user [id|e-mail] …', 'none', 'directory, .htaccess',
      'Without arguments anybody who is signed in, else only those named.',
