@@ -11,7 +11,7 @@ CREATE TABLE pixshift.idempotency (
     body         text,                      -- sealed; NULL when the reply was too large to keep
     created_at   timestamptz NOT NULL DEFAULT pixshift.now(),
     -- A request that has not ended by now died; a repetition may take its key over.
-    locked_until timestamptz NOT NULL DEFAULT pixshift.now() + interval '60 seconds',
+    locked_until timestamptz NOT NULL DEFAULT pixshift.now() + interval '15 seconds',
     expires_at   timestamptz NOT NULL DEFAULT pixshift.now() + interval '24 hours',
     PRIMARY KEY (subject, key),
     CHECK ((state = 'done') = (status IS NOT NULL))

@@ -86,7 +86,7 @@ px_err *px_idem_store_extend(px_req *req, const px_http_claim *claim, int64_t un
 {
     return px_db_query(req->app->db, req->pool, NULL,
         "UPDATE pixshift.idempotency SET locked_until ="
-        " greatest(pixshift.now(), pixshift.from_usec($4)) + interval '60 seconds'"
+        " greatest(pixshift.now(), pixshift.from_usec($4)) + interval '15 seconds'"
         " WHERE subject = $1 AND key = $2 AND owner = $3",
         "sssl", claim->subject, claim->key, claim->owner, until);
 }
