@@ -1,6 +1,7 @@
 /* SQL of jobs as requests see them; the worker's is in engine_store.c. */
 #include "studio.h"
 
+#include "array_text.h"
 #include "base/failpoint.h"
 #include "base/id.h"
 #include "base/json.h"
@@ -140,6 +141,20 @@ typedef struct {
     const char *id, *inputs, *rules;
 } create_args;
 
+/* What was sent for a job that keeps nothing goes when the job ends (UPS-1, STO-5). */
+static px_err *own_inputs(px_conn *conn, apr_pool_t *pool, const px_job_spec *spec, const char *job_id)
+{
+    px_buf *ids = px_array_make(pool, spec->input_count);
+    int count = 0;
+    for (int i = 0; i < spec->input_count; i++)
+        if (spec->inputs[i].sent && ++count)
+            px_array_text(ids, spec->inputs[i].image);
+    if (count == 0 || strcmp(spec->retention, "none") != 0)
+        return NULL;
+    return px_conn_query(conn, pool, NULL, "UPDATE pixshift.images SET kind = 'input', job_id = $1::uuid "
+                         "WHERE id = ANY ($2::uuid[])", "ss", job_id, px_array_end(ids));
+}
+
 static px_err *create_body(px_conn *conn, apr_pool_t *pool, void *baton)
 {
     create_args *args = baton;
@@ -159,6 +174,8 @@ static px_err *create_body(px_conn *conn, apr_pool_t *pool, void *baton)
     if (!err && px_rows_count(rows) > 0)
         /* Of the first creation, when this is a repetition. */
         args->id = apr_pstrdup(args->req->pool, px_rows_str(rows, 0, 0));
+    if (!err)
+        err = own_inputs(conn, pool, spec, args->id);
     if (!err && px_failpoint("cm03_submit_open"))
         err = px_error(pool, PX_E_UNAVAILABLE, NULL, NULL);
     return err;

@@ -163,6 +163,7 @@ static px_err *by_text(px_req *req, const px_image_ref *ref, const char *base64,
     err = px_intake_bytes(req, data, size, ref->retention, &image);
     if (!err)
         use_image(out, image);
+    out->sent = !err;
     return err;
 }
 
@@ -173,6 +174,7 @@ static px_err *by_part(px_req *req, const px_image_ref *ref, px_job_input *out)
                                  ref->retention, &image);
     if (!err)
         use_image(out, image);
+    out->sent = !err;
     return err;
 }
 

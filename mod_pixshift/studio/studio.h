@@ -43,8 +43,9 @@ px_err *px_intake_file(px_req *req, const char *path, uint64_t len, const char *
 px_err *px_intake_bytes(px_req *req, const void *data, size_t len, const char *retention, px_image **out);
 
 /* ---- jobs (job_store.c) ---- */
-/* One input: an image of ours (image + key) or a URL that the worker fetches. */
-typedef struct { const char *role, *image, *key, *url; } px_job_input;
+/* One input: an image of ours (image + key) or a URL that the worker fetches. `sent`: it came with the
+ * request itself and serves this job alone. */
+typedef struct { const char *role, *image, *key, *url; bool sent; } px_job_input;
 
 typedef struct {
     const char *user_id, *operation, *type_id, *prompt, *scope, *retention, *tier;
