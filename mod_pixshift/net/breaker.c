@@ -67,7 +67,7 @@ bool px_breaker_enter(px_net *net, const char *name)
     return true;
 }
 
-static void note_failure(px_breaker *breaker, int64_t now)
+static void note_failure(px_net *net, px_breaker *breaker, int64_t now)
 {
     int seconds = (int)(px_breaker_window_usec / 1000000);
     int64_t oldest;
@@ -82,6 +82,7 @@ static void note_failure(px_breaker *breaker, int64_t now)
         return;                             /* sent before it opened: tells nothing new */
     } else if (oldest && now - oldest <= px_breaker_window_usec) {
         breaker->opened_usec = now;
+        net->opened++;
         px_log(PX_LOG_WARN, "PXS3010", "%s failed %d times within %d s: nothing is sent for %d s",
                breaker->name, FAILURES, seconds, seconds);
     }
@@ -95,7 +96,7 @@ void px_net_breaker_report(px_net *net, const char *name, bool success)
         return;
     }
     if (!success) {
-        note_failure(breaker, px_monotonic());
+        note_failure(net, breaker, px_monotonic());
         return;
     }
     if (breaker->opened_usec) {
@@ -103,4 +104,9 @@ void px_net_breaker_report(px_net *net, const char *name, bool success)
     }
     memset(breaker->failed, 0, sizeof breaker->failed);
     breaker->opened_usec = breaker->probe_usec = 0;
+}
+
+uint64_t px_net_opened_count(const px_net *net)
+{
+    return net->opened;
 }

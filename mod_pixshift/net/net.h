@@ -85,5 +85,7 @@ const char *px_net_url_fault(const char *url, bool https_only);
 const char *px_net_url_fault_for(const px_net *net, const char *url, bool https_only);
 /* Connections to addresses that are not public, refused since the start: for metrics. */
 uint64_t px_net_blocked_count(const px_net *net);
+/* How often a breaker opened since the start: for metrics. */
+uint64_t px_net_opened_count(const px_net *net);
 
 #endif

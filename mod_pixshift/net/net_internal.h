@@ -127,6 +127,7 @@ struct px_net {
     int allow_count;
     bool in_curl;               /* inside curl: handles must not be removed now */
     uint64_t blocked;           /* addresses refused by the guard */
+    uint64_t opened;            /* times that a breaker opened */
 };
 
 void px_transfer_move(px_transfer *transfer, px_transfer_list *list);

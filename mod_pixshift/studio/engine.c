@@ -117,7 +117,7 @@ static px_err *join_workers(px_engine *engine)
 static bool may_claim(const px_engine *engine)
 {
     return engine->listener && px_listener_ready(engine->listener) && !engine->draining
-           && engine->count - engine->ending < engine->capacity && engine->to_end.count < BATCH_MAX
+           && engine->count - engine->ending < engine->capacity && engine->to_end.count < 2 * BATCH_MAX
            && engine->unserved < 4 * engine->helper_slots;
 }
 
@@ -350,6 +350,18 @@ static void free_works(px_engine *engine)
     }
 }
 
+/* The network layer counts for itself: it knows nothing of shared memory. */
+static void count_net(px_engine *engine)
+{
+    uint64_t blocked = px_net_blocked_count(engine->net), opened = px_net_opened_count(engine->net);
+    if (blocked != engine->blocked_told || opened != engine->opened_told) {
+        px_count(engine->app->cache, PX_C_SSRF_BLOCKED, (int64_t)(blocked - engine->blocked_told));
+        px_count(engine->app->cache, PX_C_BREAKER_OPEN, (int64_t)(opened - engine->opened_told));
+        engine->blocked_told = blocked;
+        engine->opened_told = opened;
+    }
+}
+
 px_err *px_engine_turn(px_engine *engine, int timeout_ms)
 {
     px_err *err = NULL, *failed;
@@ -365,6 +377,7 @@ px_err *px_engine_turn(px_engine *engine, int timeout_ms)
         err = claim(engine);
     }
     px_engine_pump(engine);
+    count_net(engine);
     failed = px_engine_flush_images(engine);
     err = err ? err : failed;
     failed = px_engine_flush_ends(engine, false);

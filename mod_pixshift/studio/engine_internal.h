@@ -119,6 +119,7 @@ struct px_engine {
     int64_t minute_at, hour_at;                                    /* px_now */
     struct px_sweep *sweeps;        /* deletions under way or not yet recorded */
     int sweeping;
+    uint64_t blocked_told, opened_told; /* of the network layer's numbers, already counted */
 };
 
 /* ---- engine.c ---- */
@@ -189,12 +190,16 @@ typedef struct px_batch {
     px_try_end tries[PX_BATCH_MAX];
     bool ended[PX_BATCH_MAX];
     int count, try_count;
+    int writer;
     px_err *err;
 } px_batch;
 px_batch *px_batch_make(void);      /* NULL: no memory */
 px_err *px_writers_open(px_engine *engine);
-bool px_writers_free(const px_engine *engine);
-void px_writers_give(px_engine *engine, px_batch *batch);
+/* Which writer ends this job; a writer has one batch at a time. */
+int px_writer_of(const px_work *work);
+bool px_writer_free(const px_engine *engine, int which);
+void px_writer_give(px_engine *engine, px_batch *batch);
+int px_writers_busy(const px_engine *engine);
 px_batch *px_writers_take(px_engine *engine, bool wait);
 void px_writers_close(px_engine *engine);
 
