@@ -20,7 +20,8 @@ typedef struct {
 } px_http_claim;
 
 struct px_http_state {
-    int64_t started;            /* px_monotonic */
+    int64_t started;            /* px_monotonic; of the latest wake of a waiting reply */
+    int64_t busy;               /* microseconds before that, without the waiting (C-35) */
     bool counted, waiting;
     const char *allow;          /* methods of an address that was asked with another one */
     px_err *verbatim;           /* this error's `field` is the client's own word: not respelled */

@@ -18,7 +18,7 @@ static void count(px_req *req, const px_reply *reply)
     }
     state->counted = true;
     px_count(cache, PX_C_REQUESTS, 1);
-    px_count(cache, PX_C_REQUEST_USEC, px_monotonic() - state->started);
+    px_count(cache, PX_C_REQUEST_USEC, state->busy + px_monotonic() - state->started);
     if (reply->status >= 500) {
         px_count(cache, PX_C_ERRORS_5XX, 1);
     } else if (reply->status >= 400) {
@@ -39,6 +39,7 @@ static void finish(px_req *req, px_reply *reply, px_err *err)
     }
     if (reply->mode == PX_REPLY_WAIT) {
         state->waiting = true;          /* a wake that changes nothing costs no query */
+        state->busy += px_monotonic() - state->started;
         state->resume = reply->resume;
         reply->resume = resume_wrapped;
         return;
@@ -50,8 +51,10 @@ static void finish(px_req *req, px_reply *reply, px_err *err)
 /* The host calls this for each wake of a waiting reply. */
 static px_err *resume_wrapped(px_req *req, px_reply *reply)
 {
+    struct px_http_state *state = px_http_state(req);
     px_err *err;
-    reply->resume = px_http_state(req)->resume;
+    state->started = px_monotonic();
+    reply->resume = state->resume;
     err = reply->resume
               ? reply->resume(req, reply)
               : px_error(req->pool, PX_E_INTERNAL, "PXS4011", "a waiting reply has no resume");
