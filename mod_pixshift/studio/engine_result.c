@@ -225,30 +225,39 @@ static px_err *settle(px_engine *engine, px_batch *batch)
     return err;
 }
 
-/* Gives the writers what is over; those that go back to the queue stay in the list. */
+/* The writer's part of what is over; what goes back to the queue stays in the list. */
+static void give(px_engine *engine, int which)
+{
+    px_batch *batch = px_batch_make();
+    px_work_queue rest = {NULL, NULL, 0};
+    px_work *work;
+    if (!batch) {
+        return;
+    }
+    batch->writer = which;
+    while ((work = px_queue_pop(&engine->to_end)) != NULL) {
+        if (work->state && px_writer_of(work) == which && batch->count < PX_BATCH_MAX) {
+            add_end(batch, work);
+        } else {
+            px_queue_push(&rest, work);
+        }
+    }
+    while ((work = px_queue_pop(&rest)) != NULL) {
+        px_queue_push(&engine->to_end, work);
+    }
+    if (batch->count > 0) {
+        px_writer_give(engine, batch);
+    } else {
+        apr_pool_destroy(batch->pool);
+    }
+}
+
 static void hand_out(px_engine *engine)
 {
-    px_work *work;
-    while (px_writers_free(engine) && engine->to_end.count > 0) {
-        px_batch *batch = px_batch_make();
-        px_work_queue rest = {NULL, NULL, 0};
-        while (batch && batch->count < PX_BATCH_MAX && (work = px_queue_pop(&engine->to_end)) != NULL) {
-            if (work->state) {
-                add_end(batch, work);
-            } else {
-                px_queue_push(&rest, work);
-            }
+    for (int i = 0; i < PX_WRITERS && engine->to_end.count > 0; i++) {
+        if (px_writer_free(engine, i)) {
+            give(engine, i);
         }
-        while ((work = px_queue_pop(&rest)) != NULL) {
-            px_queue_push(&engine->to_end, work);
-        }
-        if (!batch || batch->count == 0) {
-            if (batch) {
-                apr_pool_destroy(batch->pool);
-            }
-            return;
-        }
-        px_writers_give(engine, batch);
     }
 }
 
@@ -283,7 +292,7 @@ px_err *px_engine_flush_ends(px_engine *engine, bool wait)
     px_batch *batch;
     px_err *err = NULL, *failed;
     do {
-        while ((batch = px_writers_take(engine, wait && !px_writers_free(engine))) != NULL) {
+        while ((batch = px_writers_take(engine, wait && px_writers_busy(engine) > 0)) != NULL) {
             failed = settle(engine, batch);
             err = err ? err : failed;
         }
@@ -293,10 +302,6 @@ px_err *px_engine_flush_ends(px_engine *engine, bool wait)
         if (!err) {
             hand_out(engine);
         }
-    } while (wait && !err && engine->to_end.count > 0);
-    while (wait && (batch = px_writers_take(engine, true)) != NULL) {
-        failed = settle(engine, batch);
-        err = err ? err : failed;
-    }
+    } while (wait && ((!err && engine->to_end.count > 0) || px_writers_busy(engine) > 0));
     return err;
 }

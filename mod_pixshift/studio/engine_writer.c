@@ -1,20 +1,30 @@
-/* Writing ends beside the loop: ending 256 jobs takes the database many milliseconds, in which the loop
- * shall claim and work.  Two threads take batches from the loop and give them back; jobs in a batch are
- * over and untouched until then.  Only this file knows of threads. */
+/* Writing ends beside the loop: ending 256 jobs takes the database many milliseconds, in which the
+ * loop shall claim and work.  Each thread takes batches from the loop and gives them back; jobs in a
+ * batch are over and untouched until then.  A user's jobs always go to the same thread, so that the
+ * threads never wait for each other's wallets.  Only this file knows of threads. */
 #include "engine_internal.h"
 
 #include <apr_allocator.h>
 #include <pthread.h>
 #include <signal.h>
+#include <string.h>
+
+typedef struct {
+    struct px_writers *all;
+    pthread_t thread;
+    pthread_cond_t given;
+    px_batch *todo;
+    bool busy;                      /* has a batch that was not taken back */
+} writer;
 
 struct px_writers {
     px_engine *engine;
-    pthread_t threads[PX_WRITERS];
+    writer each[PX_WRITERS];
     int started;
-    pthread_mutex_t lock;
-    pthread_cond_t given, taken;
-    px_batch *todo, *done;
-    int busy;                       /* given and not yet taken back */
+    pthread_mutex_t lock;           /* of all below and of the writers' todo */
+    pthread_cond_t taken;
+    px_batch *done;
+    int busy;
     bool stop;
 };
 
@@ -43,15 +53,16 @@ px_batch *px_batch_make(void)
 
 static void *write_batches(void *baton)
 {
-    struct px_writers *w = baton;
+    writer *self = baton;
+    struct px_writers *w = self->all;
     pthread_mutex_lock(&w->lock);
-    while (!w->stop || w->todo) {
-        px_batch *batch = w->todo;
+    while (!w->stop || self->todo) {
+        px_batch *batch = self->todo;
         if (!batch) {
-            pthread_cond_wait(&w->given, &w->lock);
+            pthread_cond_wait(&self->given, &w->lock);
             continue;
         }
-        w->todo = batch->next;
+        self->todo = NULL;
         pthread_mutex_unlock(&w->lock);
         batch->err = px_engine_store_finish(w->engine->db, batch->pool, batch->tries, batch->try_count,
                                             batch->ends, batch->count, batch->ended);
@@ -71,37 +82,48 @@ px_err *px_writers_open(px_engine *engine)
     sigset_t all, before;
     w->engine = engine;
     pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->given, NULL);
     pthread_cond_init(&w->taken, NULL);
     engine->writers = w;
     sigfillset(&all);                   /* signals are the main thread's business */
     pthread_sigmask(SIG_BLOCK, &all, &before);
-    while (w->started < PX_WRITERS
-           && pthread_create(&w->threads[w->started], NULL, write_batches, w) == 0) {
+    for (int i = 0; i < PX_WRITERS; i++) {
+        w->each[i].all = w;
+        pthread_cond_init(&w->each[i].given, NULL);
+        if (pthread_create(&w->each[i].thread, NULL, write_batches, &w->each[i]) != 0) {
+            break;
+        }
         w->started++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return w->started > 0 ? NULL : px_error(engine->pool, PX_E_INTERNAL, "PXS6053",
-                                            "no thread for writing could be started");
+    return w->started == PX_WRITERS ? NULL : px_error(engine->pool, PX_E_INTERNAL, "PXS6053",
+                                                      "no thread for writing could be started");
 }
 
-bool px_writers_free(const px_engine *engine)
+int px_writer_of(const px_work *work)
 {
-    return engine->writers->busy < engine->writers->started;
+    size_t len = strlen(work->job.user_id);
+    return len ? (unsigned char)work->job.user_id[len - 1] % PX_WRITERS : 0;
 }
 
-void px_writers_give(px_engine *engine, px_batch *batch)
+bool px_writer_free(const px_engine *engine, int which)
+{
+    return !engine->writers->each[which].busy;
+}
+
+int px_writers_busy(const px_engine *engine)
+{
+    return engine->writers->busy;
+}
+
+void px_writer_give(px_engine *engine, px_batch *batch)
 {
     struct px_writers *w = engine->writers;
-    px_batch **at = &w->todo;
+    writer *to = &w->each[batch->writer];
     pthread_mutex_lock(&w->lock);
-    while (*at) {
-        at = &(*at)->next;
-    }
-    batch->next = NULL;
-    *at = batch;
+    to->todo = batch;
+    to->busy = true;
     w->busy++;
-    pthread_cond_signal(&w->given);
+    pthread_cond_signal(&to->given);
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -116,6 +138,7 @@ px_batch *px_writers_take(px_engine *engine, bool wait)
     batch = w->done;
     if (batch) {
         w->done = batch->next;
+        w->each[batch->writer].busy = false;
         w->busy--;
     }
     pthread_mutex_unlock(&w->lock);
@@ -127,10 +150,12 @@ void px_writers_close(px_engine *engine)
     struct px_writers *w = engine->writers;
     pthread_mutex_lock(&w->lock);
     w->stop = true;
-    pthread_cond_broadcast(&w->given);
+    for (int i = 0; i < w->started; i++) {
+        pthread_cond_signal(&w->each[i].given);
+    }
     pthread_mutex_unlock(&w->lock);
     for (int i = 0; i < w->started; i++) {
-        pthread_join(w->threads[i], NULL);
+        pthread_join(w->each[i].thread, NULL);
     }
     w->started = 0;
 }
