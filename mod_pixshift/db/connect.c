@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "migrate.h"
+#include <apr_lib.h>
 #include <apr_strings.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -70,6 +71,23 @@ static px_err *set_up_session(px_conn *conn, apr_pool_t *pool)
     return NULL;
 }
 
+/* libpq's hints stand on lines of their own; logs and reports want one. */
+static const char *one_line(apr_pool_t *pool, const char *text)
+{
+    char *copy = apr_pstrdup(pool, text);
+    char *to = copy;
+
+    for (const char *from = copy; *from; from++) {
+        bool space = apr_isspace(*from);
+        if (!space || (to > copy && to[-1] != ' ')) {
+            *to++ = space ? ' ' : *from;
+        }
+    }
+    to -= to > copy && to[-1] == ' ';
+    *to = '\0';
+    return copy;
+}
+
 px_err *px_conn_open(px_db *db, apr_pool_t *pool, px_conn **out)
 {
     const char *keywords[DB_PARAMS], *values[DB_PARAMS];
@@ -88,7 +106,7 @@ px_err *px_conn_open(px_db *db, apr_pool_t *pool, px_conn **out)
     conn->pg = PQconnectdbParams(keywords, values, 1);
     if (PQstatus(conn->pg) != CONNECTION_OK) {
         err = px_error(pool, PX_E_UNAVAILABLE, "PXS2001", "cannot connect: %.300s",
-                       PQerrorMessage(conn->pg));
+                       one_line(pool, PQerrorMessage(conn->pg)));
         err->retry_after = 1;
     } else {
         PQsetNoticeProcessor(conn->pg, px_conn_notice, NULL);
