@@ -163,9 +163,12 @@ static bool check_schema(doctor *d)
 {
     const char *sql_dir = d->c->option[CTL_O_SQL_DIR] ? d->c->option[CTL_O_SQL_DIR] : PX_SQLDIR;
     px_migration *list;
-    int count, applied = 0, changed = 0;
+    int count, version, applied = 0, changed = 0;
     px_err *err = px_migrate_status(d->c->app.db, d->c->pool, sql_dir, &list, &count);
 
+    if (!err) {
+        err = doctor_store_version(d->c->app.db, d->c->pool, &version);
+    }
     if (err) {
         doctor_fault(d, "schema", "'pixshiftctl migrate' as the owner makes it", "%s", why(err));
         return false;
@@ -178,6 +181,12 @@ static bool check_schema(doctor *d)
         doctor_fault(d, "schema", "'pixshiftctl migrate --database CONNINFO' as the owner",
                      "%d of %d migrations applied, %d of them from other files", applied, count,
                      changed);
+        return false;
+    }
+    if (version > px_schema_version()) {
+        doctor_fault(d, "schema", "install the release that fits the database",
+                     "version %d is newer than this program, which needs %d", version,
+                     px_schema_version());
         return false;
     }
     doctor_ok(d, "schema", "version %d", px_schema_version());

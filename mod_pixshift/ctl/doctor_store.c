@@ -19,6 +19,16 @@ px_err *doctor_store_server(px_db *db, apr_pool_t *pool, doctor_facts *facts)
     return err;
 }
 
+px_err *doctor_store_version(px_db *db, apr_pool_t *pool, int *version)
+{
+    px_rows *rows;
+    px_err *err = px_db_query(db, pool, &rows,
+                              "SELECT coalesce(max(version), 0) FROM pixshift.schema_migrations", "");
+
+    *version = err ? 0 : (int)px_rows_int(rows, 0, 0);
+    return err;
+}
+
 px_err *doctor_store_schema(px_db *db, apr_pool_t *pool, doctor_facts *facts)
 {
     px_rows *rows;

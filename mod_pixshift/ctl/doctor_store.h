@@ -14,6 +14,8 @@ typedef struct {
 } doctor_facts;
 /* Works without any schema: what needs one is read by doctor_store_schema. */
 px_err *doctor_store_server(px_db *db, apr_pool_t *pool, doctor_facts *facts);
+/* The newest migration that was applied; 0 = none. */
+px_err *doctor_store_version(px_db *db, apr_pool_t *pool, int *version);
 px_err *doctor_store_schema(px_db *db, apr_pool_t *pool, doctor_facts *facts);
 
 #endif
