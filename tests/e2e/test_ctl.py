@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from pg import PrivatePostgres
-from pixshift import PASSWORD, PREFIX, Server
+from pixshift import PASSWORD, PREFIX, Server, wait_for
 
 CTL = str(PREFIX / 'bin/pixshiftctl')
 
@@ -53,7 +53,8 @@ def test_migrate_up_status_down(tmp_path):
 
 
 def test_doctor(server):
-    well = server.ctl('doctor')
+    well = wait_for(lambda: (lambda done: done if 'alive' in done.stdout else None)(server.ctl('doctor')), 10, 0.2,
+                    'a doctor who sees the worker')     # it starts beside the server
     assert 'all is well' in well.stdout and 'FAIL' not in well.stdout
     assert re.search(r'^ok +image helper', well.stdout, re.M)
     assert re.search(r'^ok +workers +1 alive', well.stdout, re.M), well.stdout
