@@ -210,7 +210,7 @@ END_TEST
 
 START_TEST(reports_every_bad_end)
 {
-    px_helper_config config = { .cpu_s = 1, .memory = 512u << 20 };
+    px_helper_config config = { .cpu_s = 3, .memory = 512u << 20 };
     start(&config);
     int pid = px_helper_pid(helper);
     static const struct {
@@ -225,7 +225,7 @@ START_TEST(reports_every_bad_end)
         { "crash", PX_HELPER_CRASHED, PXS_FAIL_INTERNAL, "signal 11" },
         { "memory", PX_HELPER_CRASHED, PXS_FAIL_INTERNAL, "signal 6" },
 #endif
-        { "spin", PX_HELPER_TIMEOUT, PXS_FAIL_TIMEOUT, "1 s of CPU" },
+        { "spin", PX_HELPER_TIMEOUT, PXS_FAIL_TIMEOUT, "3 s of CPU" },
         { "sleep", PX_HELPER_TIMEOUT, PXS_FAIL_TIMEOUT, "700 ms" },
         { "exit", PX_HELPER_CRASHED, PXS_FAIL_INTERNAL, "without a result" },
         { "much", PX_HELPER_FAILED, PXS_FAIL_INTERNAL, "file limit holds" },
