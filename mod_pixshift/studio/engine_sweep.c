@@ -5,7 +5,12 @@
 #include "base/log.h"
 #include "credit/credit.h"
 #include <apr_strings.h>
+#include <dirent.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #define SWEEP_MAX 64            /* deletions at once */
 /* A storage that refuses deletions is not asked for hundreds of them a second. */
@@ -127,6 +132,27 @@ px_err *px_engine_sweep(px_engine *engine)
     return err;
 }
 
+/* Replies that a killed worker was receiving; the files of a living one are younger. */
+static void sweep_replies(const px_engine *engine)
+{
+    static const char prefix[] = "px-reply-";
+    DIR *dir = opendir(engine->spool);
+    time_t old = time(NULL) - HOUR / 1000000;
+    struct dirent *entry;
+    struct stat st;
+    if (!dir) {
+        return;
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        if (strncmp(entry->d_name, prefix, sizeof(prefix) - 1) == 0
+            && fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0
+            && S_ISREG(st.st_mode) && st.st_mtime < old) {
+            unlinkat(dirfd(dir), entry->d_name, 0);
+        }
+    }
+    closedir(dir);
+}
+
 /* Repeating a chore that failed can wait for its next turn. */
 static void chore_failed(const char *what, const px_err *err)
 {
@@ -155,6 +181,7 @@ px_err *px_engine_housekeeping(px_engine *engine)
             chore_failed("rows past their time", err);
         }
         px_spool_sweep(engine->app, engine->turn_pool);
+        sweep_replies(engine);
     }
     return NULL;
 }
