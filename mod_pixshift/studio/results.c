@@ -44,7 +44,8 @@ px_err *studio_result_check(px_req *req, const px_job *job)
 px_err *studio_take_once(px_req *req, const px_job *job, bool *first)
 {
     *first = true;
-    if (strcmp(job->retention, "none") != 0)
+    /* HEAD delivers nothing: a client that looks first must still get its image. */
+    if (strcmp(job->retention, "none") != 0 || strcmp(req->method, "HEAD") == 0)
         return NULL;
     return px_image_take_once(req->app->db, req->pool, job->result_image, first);
 }

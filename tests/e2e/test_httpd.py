@@ -276,6 +276,19 @@ def test_ranges_and_conditions_on_downloads(hosted):
     assert head.status_code == 200 and not head.content
 
 
+def test_looking_first_does_not_use_up_a_result(tmp_path):
+    """Retention none: the image is delivered once, and a HEAD request is no delivery."""
+    with Server(tmp_path, extra='PixShiftRetention transformation none\n') as server:
+        user = server.sign_up()
+        job = make_job(user, headers={'Prefer': 'wait=30'}).json()['transformation']['id']
+        url = f'{server.url}/api/transformations/{job}/download'
+        for _ in range(2):
+            head = requests.head(url, headers=user.headers, timeout=10)
+            assert head.status_code == 200 and int(head.headers['content-length']) > 1000
+        assert requests.get(url, headers=user.headers, timeout=10).status_code == 200
+        assert requests.get(url, headers=user.headers, timeout=10).status_code in (404, 410)
+
+
 # ---- TLS and HTTP/2 ----------------------------------------------------------------------------
 
 def curl(*args):
