@@ -111,8 +111,8 @@ static void *APR_THREAD_FUNC waker(apr_thread_t *thread, void *baton)
         px_topics_wake(topics, "busy");
         px_topics_wake(topics, NULL);
     }
-    apr_thread_exit(thread, APR_SUCCESS);
-    return NULL;
+    (void)thread;
+    return NULL;        /* apr_thread_exit would leave the stack marked for ASan */
 }
 
 static void *APR_THREAD_FUNC comer(apr_thread_t *thread, void *baton)
@@ -128,8 +128,8 @@ static void *APR_THREAD_FUNC comer(apr_thread_t *thread, void *baton)
         }
         px_topics_remove(topics, &w);
     }
-    apr_thread_exit(thread, APR_SUCCESS);
-    return NULL;
+    (void)thread;
+    return NULL;        /* apr_thread_exit would leave the stack marked for ASan */
 }
 
 START_TEST(threads)
