@@ -222,13 +222,17 @@ static px_err *encode_result(px_req *req, const px_job *job, const text_sink *si
     return NULL;
 }
 
-px_err *studio_write_base64(px_req *req, px_jw *w, const char *key, const px_job *job)
+/* Read first and taken then: a storage that is away must not cost the client its image. *text NULL:
+ * somebody else has taken it. */
+static px_err *take_base64(px_req *req, const px_job *job, const char **text)
 {
     text_sink sink = {px_buf_make(req->pool, 65536), -1};
+    bool first = false;
     px_err *err = encode_result(req, job, &sink);
     if (!err)
-        px_jw_str(w, key, sink.buf->data);
-    return err;
+        err = studio_take_once(req, job, &first);
+    *text = first ? sink.buf->data : NULL;
+    return err && err->id == PX_E_GONE ? NULL : err;
 }
 
 px_err *studio_send_base64(px_req *req, px_reply *reply, const char *key, const px_job *job)
@@ -257,8 +261,7 @@ px_err *studio_send_base64(px_req *req, px_reply *reply, const char *key, const 
 
 px_err *studio_write_result(px_req *req, px_jw *w, const char *url_key, const px_job *job)
 {
-    const char *url;
-    bool first = false;
+    const char *url, *text = NULL;
     px_err *err = studio_result_url(req, job, &url);
     if (err)
         return err;
@@ -266,11 +269,12 @@ px_err *studio_write_result(px_req *req, px_jw *w, const char *url_key, const px
     if (url || strcmp(job->state, "succeeded") != 0)
         return NULL;
     if (strcmp(job->retention, "none") == 0 && result_kept(job)
-        && (err = studio_take_once(req, job, &first)) != NULL)
+        && (err = take_base64(req, job, &text)) != NULL)
         return err;
-    if (first)
-        return studio_write_base64(req, w, "image_base64", job);
-    px_jw_bool(w, "image_expired", true);
+    if (text)
+        px_jw_str(w, "image_base64", text);
+    else
+        px_jw_bool(w, "image_expired", true);
     return NULL;
 }
 

@@ -57,9 +57,8 @@ px_err *studio_send_object(px_req *req, px_reply *reply, const char *key, const 
                            const char *image_id, const char *download);
 /* "transformation-<id>.jpg" */
 const char *studio_download_name(px_req *req, const px_job *job);
-/* The member `key` with the whole result as base64. Results beyond 32 MiB are refused. */
-px_err *studio_write_base64(px_req *req, px_jw *w, const char *key, const px_job *job);
-/* The same as the whole reply, {key: …}, by way of a spool file: memory does not grow with the image. */
+/* The whole result as base64 is the reply, {key: …}, by way of a spool file: memory does not grow with the
+ * image. Results beyond 32 MiB are refused. */
 px_err *studio_send_base64(px_req *req, px_reply *reply, const char *key, const px_job *job);
 /* The member `url_key`; in place of an address the bytes themselves, once, when nobody keeps them
  * (image_base64), and image_expired when they are gone (C-14). */

@@ -164,13 +164,13 @@ px_err *studio_transformation_download_api(px_req *req, px_reply *reply)
     if (!err)
         err = studio_result_check(req, job);
     if (!err)
+        err = studio_send_object(req, reply, job->result_key, job->result_mime, job->result_image,
+                                 studio_download_name(req, job));
+    if (!err)
         err = studio_take_once(req, job, &first);
     if (err)
         return err;
-    if (!first)
-        return px_err_with(px_error(req->pool, PX_E_GONE, NULL, NULL), "reason", "expired");
-    return studio_send_object(req, reply, job->result_key, job->result_mime, job->result_image,
-                              studio_download_name(req, job));
+    return first ? NULL : px_err_with(px_error(req->pool, PX_E_GONE, NULL, NULL), "reason", "expired");
 }
 
 /* ---- changing ---- */

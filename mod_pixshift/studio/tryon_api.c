@@ -111,12 +111,12 @@ px_err *studio_tryon_base64_api(px_req *req, px_reply *reply)
     if (!err)
         err = studio_result_check(req, job);
     if (!err)
+        err = studio_send_base64(req, reply, "image_base64", job);
+    if (!err)
         err = studio_take_once(req, job, &first);
     if (err)
         return err;
-    if (!first)
-        return px_err_with(px_error(req->pool, PX_E_GONE, NULL, NULL), "reason", "expired");
-    return studio_send_base64(req, reply, "image_base64", job);
+    return first ? NULL : px_err_with(px_error(req->pool, PX_E_GONE, NULL, NULL), "reason", "expired");
 }
 
 typedef struct { const char *mode, *status; } list_in;

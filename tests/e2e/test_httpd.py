@@ -285,8 +285,16 @@ def test_looking_first_does_not_use_up_a_result(tmp_path):
         for _ in range(2):
             head = requests.head(url, headers=user.headers, timeout=10)
             assert head.status_code == 200 and int(head.headers['content-length']) > 1000
+        # nor is an attempt that the storage spoils
+        mode = (server.dir / 'images').stat().st_mode
+        (server.dir / 'images').chmod(0)
+        try:
+            assert requests.get(url, headers=user.headers, timeout=10).status_code >= 500
+        finally:
+            (server.dir / 'images').chmod(mode)
         assert requests.get(url, headers=user.headers, timeout=10).status_code == 200
         assert requests.get(url, headers=user.headers, timeout=10).status_code in (404, 410)
+        server.expect_log(r'PXS\d{4}')
 
 
 # ---- TLS and HTTP/2 ----------------------------------------------------------------------------
