@@ -81,7 +81,8 @@ def test_prm1_a_types_template_is_the_jobs_prompt(server, user, admin):
         'name': 'Etching', 'description': 'Fine lines.', 'promptTemplate': 'Etch it.'}).json()['type']['id']
     first = transform(user, kind)['id']
     path = f'/api/admin/transformation-types/{kind}'
-    assert admin.put(path, json={'promptTemplate': 'Etch it deeply.'}).json()['type']['promptTemplate'] == 'Etch it deeply.'
+    changed = admin.put(path, json={'promptTemplate': 'Etch it deeply.'}).json()
+    assert changed['type']['promptTemplate'] == 'Etch it deeply.'
     second = transform(user, kind)['id']
     assert (prompt_of(server, first), prompt_of(server, second)) == ('Etch it.', 'Etch it deeply.')
     assert 'promptTemplate' not in user.get('/api/transformation-types').text, 'not for users'
@@ -165,7 +166,8 @@ def test_adm2_types_are_counted_checked_and_logged(server, user, admin):
 def test_ups1_sto5_nothing_is_stored(clocked):
     user = clocked.sign_up()
     data = upscale(user).json()['data']
-    assert data['status'] == 'COMPLETED' and Image.open(io.BytesIO(base64.b64decode(data['imageBase64']))).size == (200, 200)
+    assert data['status'] == 'COMPLETED'
+    assert Image.open(io.BytesIO(base64.b64decode(data['imageBase64']))).size == (200, 200)
     assert not data['outputUrl'] and not data.get('imageUrl')
     mine = lambda: [p for p in (clocked.dir / 'images').rglob('*') if p.is_file() and user.id in str(p)]
     wait_for(lambda: not mine(), 10, what='the end of picture and result')
@@ -180,8 +182,9 @@ def test_ups1_sto5_nothing_is_stored(clocked):
 
 def test_ups2_prompt_and_validation(server, user):
     for body, field in (({'mode': 'wild'}, 'mode'), ({'scale': 3}, 'scale'), ({'scale': 16}, 'scale'),
-                        ({'scale': '2x'}, 'scale'), ({'format': 'gif'}, 'format'), ({'preserveText': 'no'}, 'preserveText'),
-                        ({'prompt': 'x' * 1001}, 'prompt'), ({'preserve_text': True}, 'preserve_text')):
+                        ({'scale': '2x'}, 'scale'), ({'format': 'gif'}, 'format'),
+                        ({'preserveText': 'no'}, 'preserveText'), ({'prompt': 'x' * 1001}, 'prompt'),
+                        ({'preserve_text': True}, 'preserve_text')):
         refused = upscale(user, **body)
         assert refused.status_code == 400 and refused.json()['error']['details']['field'] == field, dump(refused)
     assert user.post('/api/upscale', json={}).json()['error']['details']['field'] == 'image'
@@ -224,9 +227,9 @@ def test_ups4_costs(server):
 def test_sto1_keys(server, user):
     upload = user.upload(photo(150, 120, fmt='JPEG'), 'a.jpg', 'image/jpeg').json()
     job = transform(user, user.type_id('Sepia'))
-    keys = dict(server.sql('SELECT kind, key FROM pixshift.images WHERE user_id = %s ORDER BY created_at DESC', (user.id,)))
-    assert f"uploads/{user.id}/{upload['imageId']}.jpg" in [k for k, in server.sql(
-        'SELECT key FROM pixshift.images WHERE user_id = %s', (user.id,))]
+    rows = server.sql('SELECT kind, key FROM pixshift.images WHERE user_id = %s', (user.id,))
+    keys = dict(rows)
+    assert ('upload', f"uploads/{user.id}/{upload['imageId']}.jpg") in rows
     assert re.fullmatch(rf"transformations/{user.id}/{job['id']}(-\d+)?\.(jpg|png|webp)", keys['result'])
     assert f'/api/files/{keys["result"]}?' in job['transformedImageUrl']
     assert re.search(r'[?&]expires=\d+', job['transformedImageUrl'])
@@ -409,7 +412,7 @@ def test_obs2_logs_have_fields(server, user):
     line = wait_for(lambda: [x for x in (server.dir / 'log/access.log').read_text().splitlines() if mark in x], 5)[0]
     assert re.search(rf'"GET {path} HTTP/1.1" 200 \d+ user={user.id} job={job["id"]} id={mark}$', line), line
     own = [x for x in server.log().splitlines() if '[pixshift:' in x]
-    assert own and all(re.search(r'\bPXS\d{4}: ', x) for x in own), [x for x in own if not re.search(r'PXS\d{4}: ', x)][:3]
+    assert own and not [x for x in own if not re.search(r'\bPXS\d{4}: ', x)]
 
 
 def metrics(server):
