@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-module AP_MODULE_DECLARE_DATA bench_upload_module;
+extern module AP_MODULE_DECLARE_DATA bench_upload_module __attribute__((visibility("default")));
 
 static long read_body(px_req *req, char *buf, size_t size, px_err **err)
 {

@@ -86,8 +86,7 @@ MaxKeepAliveRequests 0
 ErrorLog "{dir}/log/error.log"
 LogLevel warn pixshift:info
 LogFormat "%h \\"%r\\" %>s %B user=%{{pixshift-user}}n job=%{{pixshift-job}}n id=%{{pixshift-request-id}}n" px
-CustomLog "{dir}/log/access.log" px
-ExtendedStatus On
+{access_log}
 <Location "/server-status">
     SetHandler server-status
 </Location>
@@ -179,11 +178,13 @@ class Server:
     """See the top. `extra` are more httpd directives; `env` goes to httpd and the worker."""
 
     def __init__(self, folder, extra='', load='', env=None, mpm='event', worker='embedded',
-                 servers=2, threads=16, limit=16, workers=None, providers=None, start=True):
+                 servers=2, threads=16, limit=16, workers=None, providers=None, access_log=True,
+                 start=True):
         self.dir = pathlib.Path(folder)
         self.extra, self.load, self.env, self.mpm, self.worker = extra, load, env or {}, mpm, worker
         self.servers, self.threads, self.limit = servers, threads, limit
         self.workers = workers or servers * threads
+        self.access_log = access_log
         self.providers = {name: 'local' for name in OPERATIONS} | (providers or {})
         self.port = free_port()
         self.url = f'http://127.0.0.1:{self.port}'
@@ -236,7 +237,8 @@ class Server:
         self.conf.write_text(CONF.format(
             dir=self.dir, port=self.port, user_lines=user_lines, modules=apxs('LIBEXECDIR'),
             prefix=PREFIX, dsn=self.dsn, worker=self.worker, extra=self.extra, load=self.load,
-            mpm=self.mpm, mpm_lines=mpm_lines, providers='\n'.join(
+            mpm=self.mpm, mpm_lines=mpm_lines, access_log=f'CustomLog "{self.dir}/log/access.log" px\nExtendedStatus On' if self.access_log else '',
+            providers='\n'.join(
                 f'PixShiftProviders {name} {chain}' for name, chain in self.providers.items())))
 
     def start(self):
