@@ -742,9 +742,9 @@ $$;
 CREATE FUNCTION pixshift.image_take_once(p_id uuid) RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
-    -- A minute, so that no sweep comes between this and the opening of the file.
+    -- A moment, so that no sweep comes between this and the opening of the file.
     UPDATE pixshift.images SET first_downloaded_at = pixshift.now(),
-           delete_after = least(delete_after, pixshift.now() + interval '1 minute')
+           delete_after = least(delete_after, pixshift.now() + interval '5 seconds')
      WHERE id = p_id AND retention = 'none' AND state = 'ready' AND first_downloaded_at IS NULL;
     RETURN FOUND;
 END
