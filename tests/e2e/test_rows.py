@@ -170,7 +170,7 @@ def test_ups1_sto5_nothing_is_stored(clocked):
     assert Image.open(io.BytesIO(base64.b64decode(data['imageBase64']))).size == (200, 200)
     assert not data['outputUrl'] and not data.get('imageUrl')
     mine = lambda: [p for p in (clocked.dir / 'images').rglob('*') if p.is_file() and user.id in str(p)]
-    wait_for(lambda: not mine(), 10, what='the end of picture and result')
+    wait_for(lambda: not mine(), 25, what='the end of picture and result')
     rows = lambda: sorted(clocked.sql('SELECT state, kind FROM pixshift.images WHERE user_id = %s', (user.id,)))
     wait_for(lambda: rows() == [('deleted', 'input'), ('deleted', 'result')], 10, what='the rows of both')
     # what was uploaded before, by itself, is the user's own
