@@ -11,7 +11,7 @@ import tempfile
 from common import interleaved, node_peer, report
 from pixshift import PREFIX, Server, wait_for
 
-JOBS, ROUNDS, USERS = 20000, 3, 50
+JOBS, ROUNDS, USERS = 10000, 3, 50
 
 PEER = '''
 const { run, runMigrations } = require('graphile-worker');
