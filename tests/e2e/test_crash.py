@@ -192,3 +192,56 @@ def test_killed_at(name, tmp_path):
             until_answered(lambda j=job: user.get(f'/api/transformations/{j}/download'))
         books_are_right(server, 4)
         assert list(counters.iterdir()), 'the fail-point was never reached'
+
+
+def dying_once(tmp_path, name):
+    """A server whose process that reaches the fail-point dies there, once."""
+    counters = tmp_path / 'fp'
+    counters.mkdir()
+    counters.chmod(0o777)
+    server = Server(tmp_path, servers=1, env={'PIXSHIFT_FAILPOINT': f'{name}:1:kill',
+                                              'PIXSHIFT_FAILPOINT_DIR': str(counters)})
+    server.expect_log(*EXPECTED)
+    return server, counters
+
+
+def until_served(call):
+    """Repeats a call until a process lives to answer it."""
+    def once():
+        try:
+            reply = call()
+        except requests.RequestException:
+            return None
+        return reply if reply.status_code < 500 else None
+    return wait_for(once, 20, 0.1, 'an answer')
+
+
+def test_killed_behind_a_rotated_refresh_token(tmp_path):
+    """Row 19: the token is rotated, the answer lost; the old one gives the same successor, and one chain lives."""
+    server, counters = dying_once(tmp_path, 'cm19_refresh_rotated')
+    with server:
+        user = server.sign_up()
+        body = {'refresh_token': user.info['refresh_token']}
+        with pytest.raises(requests.RequestException):
+            requests.post(server.url + '/api/v1/auth/refresh', json=body, timeout=10)
+        again = until_served(lambda: requests.post(server.url + '/api/v1/auth/refresh', json=body, timeout=10))
+        assert again.status_code == 200, again.text
+        successor = {'refresh_token': again.json()['refresh_token']}
+        assert requests.post(server.url + '/api/v1/auth/refresh', json=successor, timeout=10).status_code == 200
+        assert list(counters.iterdir()), 'the fail-point was never reached'
+
+
+def test_killed_inside_an_admins_adjustment(tmp_path):
+    """Row 23: credits and audit row are one transaction; the repetition grants once."""
+    server, counters = dying_once(tmp_path, 'cm23_admin_adjustment')
+    with server:
+        user, admin = server.sign_up(), server.admin()
+        path, body = f'/api/v1/admin/users/{user.id}/credits', {'amount': 7, 'reason': 'once'}
+        with pytest.raises(requests.RequestException):
+            admin.post(path, json=body)
+        assert server.value("SELECT count(*) FROM pixshift.audit_log WHERE action = 'user.credits.add'") == 0
+        assert until_served(lambda: admin.post(path, json=body)).status_code == 200
+        assert user.get('/api/v1/credits').json()['credits'] == 7
+        assert server.value("SELECT count(*) FROM pixshift.audit_log WHERE action = 'user.credits.add'") == 1
+        assert server.violations() == []
+        assert list(counters.iterdir()), 'the fail-point was never reached'
