@@ -10,7 +10,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from pixshift import Server, photo, wait_for
+from pixshift import Server, photo
 
 
 @pytest.fixture(scope='module')
@@ -148,7 +148,6 @@ def test_upload_memory_is_flat(server):
         thread.start()
     for _ in range(count):
         assert reached.acquire(timeout=30)
-    wait_for(lambda: True)
     time.sleep(0.5)
     grown = (rss_kib(children(server)) - before) / count
     go.set()
