@@ -85,7 +85,7 @@ static bool read_data(png *p)
     return true;
 }
 
-/* Only how much of it there is matters here: the bound on compressed text bounds what a decoder may expand. */
+/* Only how much of it there is matters here: this bounds what a decoder may have to expand. */
 static bool read_text(png *p, const char *type)
 {
     const unsigned char *end = memchr(p->data, 0, p->len);
